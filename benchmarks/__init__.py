@@ -1,0 +1,1 @@
+"""What drcli's figures come from: `make bench`."""

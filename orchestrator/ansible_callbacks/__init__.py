@@ -1,0 +1,1 @@
+"""Plugins that ansible-playbook loads from here by path."""

@@ -1,0 +1,53 @@
+"""Who gives a run's command, and what signals do to it."""
+
+from __future__ import annotations
+
+import getpass
+import os
+import signal
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from types import FrameType
+
+from orchestrator.attempt import end_processes
+from orchestrator.inbox import HungUp, Inbox
+
+SECOND_CTRL_C = 1.0  # seconds a second signal spends on killing before it gives way to the run
+
+
+def person() -> str:
+    """The person at the keyboard, as far as this machine tells: `sudo` keeps who called it."""
+    if sudo_user := os.environ.get("SUDO_USER"):
+        return sudo_user
+    try:
+        return getpass.getuser()
+    except (KeyError, OSError):  # no entry for this uid: containers, or a directory that is down
+        return str(os.getuid())
+
+
+@contextmanager
+def signals(run: str, *, outlives_terminal: bool = False) -> Iterator[Inbox]:
+    """An inbox that a signal asks to stop; a second signal kills what the run still has running.
+
+    With `outlives_terminal` a SIGHUP ends nothing: the run notes it and goes on.
+    """
+    inbox = Inbox()
+
+    def handle(number: int, _: FrameType | None) -> None:
+        if inbox.stop.is_set():
+            end_processes(f"{run}/", grace=0, patience=SECOND_CTRL_C)
+        inbox.request_stop(signal.Signals(number).name)
+
+    def note(_number: int, _: FrameType | None) -> None:
+        inbox.put(HungUp())
+
+    handlers: dict[int, Callable[[int, FrameType | None], None]]
+    handlers = {signal.SIGINT: handle, signal.SIGTERM: handle}
+    if signal.getsignal(signal.SIGHUP) is not signal.SIG_IGN:  # nohup wants the run to go on
+        handlers[signal.SIGHUP] = note if outlives_terminal else handle
+    before = {number: signal.signal(number, handler) for number, handler in handlers.items()}
+    try:
+        yield inbox
+    finally:
+        for number, earlier in before.items():
+            signal.signal(number, earlier)

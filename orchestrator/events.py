@@ -1,0 +1,396 @@
+"""Events: frozen, past-tense, in one union; the only language of the engine and all that watches.
+
+A `Record` is one line of the journal: which run, its place in the run (`seq`, from 1, no gaps), the
+wall-clock time it was made (`at`, UTC) and the monotonic seconds since the run started (`elapsed`).
+Order is `seq`, never `at`: after a power cut the clock may be wrong.
+"""
+
+from __future__ import annotations
+
+from enum import StrEnum
+from typing import Annotated, Literal
+
+from pydantic import AwareDatetime, BaseModel, ConfigDict, Field
+
+from orchestrator.decisions import Consequence, Decision
+from orchestrator.drills import Drill, DrillScored
+from orchestrator.published import ForecastPublished
+
+
+class _Frozen(BaseModel):
+    model_config = ConfigDict(frozen=True, extra="ignore")
+
+
+class CheckOutcome(StrEnum):
+    """What one check on one host came to; only `passed` is good."""
+
+    PASSED = "passed"
+    FAILED = "failed"
+    ERROR = "error"
+    SKIPPED = "skipped"
+    UNREACHABLE = "unreachable"
+
+
+class GatePurpose(StrEnum):
+    """Why a gate runs: before the playbook, after it, or again while others stand on it."""
+
+    OBSERVE = "observe"
+    VERIFY = "verify"
+    RECHECK = "recheck"
+
+
+class PlaybookOutcome(StrEnum):
+    """What a playbook came to; only the gate opens anything. `lost`: its worker is gone."""
+
+    SUCCEEDED = "succeeded"
+    FAILED = "failed"
+    TIMED_OUT = "timed_out"
+    CANCELLED = "cancelled"
+    LOST = "lost"
+
+
+class RunOutcome(StrEnum):
+    """What a run came to; `verified` and `not_verified` when the gates ran alone.
+
+    `degraded`: all counts as up, but something of it is open work.
+    """
+
+    RECOVERED = "recovered"
+    DEGRADED = "degraded"
+    NOT_RECOVERED = "not_recovered"
+    VERIFIED = "verified"
+    NOT_VERIFIED = "not_verified"
+    DRY_RUN = "dry_run"
+    INTERRUPTED = "interrupted"
+
+
+class PlannedComponent(_Frozen):
+    """A component as the run's plan had it, so that a journal can be read without the site file."""
+
+    name: str
+    layer: str
+    hosts: tuple[str, ...]
+    needs: tuple[str, ...] = ()
+
+
+class PlannedService(_Frozen):
+    """A service as the site file had it: what serves it, whom it serves, and its names."""
+
+    name: str
+    components: tuple[str, ...]
+    hospitals: tuple[str, ...] = ()
+    criticality: str = "normal"
+    title: dict[str, str] = Field(default_factory=dict)
+
+
+class HostStats(_Frozen):
+    """One host's line of `playbook_on_stats`: counts of tasks.
+
+    `really_changed`, in a dry run: how many changed something all the same (`check_mode: false`).
+    """
+
+    ok: int = 0
+    changed: int = 0
+    failures: int = 0
+    unreachable: int = 0
+    skipped: int = 0
+    rescued: int = 0
+    ignored: int = 0
+    really_changed: int = 0
+
+
+class Selection(_Frozen):
+    """The part of a site that a person asked for, as `drcli recover` takes it."""
+
+    limit: str | None = None
+    layers: tuple[str, ...] = ()
+    components: tuple[str, ...] = ()
+    start_from: str | None = None
+
+
+class RunStarted(_Frozen):
+    """A run of a site began; `given` names what its playbooks were given that is not kept here.
+
+    `hospitals` has the names of each, by language.
+    """
+
+    kind: Literal["run_started"] = "run_started"
+    site: str
+    plan_hash: str
+    components: tuple[PlannedComponent, ...]
+    dry_run: bool = False
+    gates_only: bool = False
+    by: str = ""
+    controller: str = ""
+    pid: int = 0
+    selection: Selection = Selection()
+    approved: tuple[str, ...] = ()
+    given: tuple[str, ...] = ()
+    drill: Drill | None = None
+    versions: dict[str, str] = Field(default_factory=dict)
+    services: tuple[PlannedService, ...] = ()
+    hospitals: dict[str, dict[str, str]] = Field(default_factory=dict)
+
+
+class RunResumed(_Frozen):
+    """A run that was killed or interrupted goes on: nothing of it counts as up until seen again.
+
+    `away` are the seconds since its last word, by the wall clock; 0 when that went back.
+    """
+
+    kind: Literal["run_resumed"] = "run_resumed"
+    plan_hash: str
+    components: tuple[PlannedComponent, ...]
+    away: float
+    by: str = ""
+    controller: str = ""
+    pid: int = 0
+    approved: tuple[str, ...] = ()
+
+
+class FindingIgnored(_Frozen):
+    """A person had the run go on though preflight found this; `because` is what they said."""
+
+    kind: Literal["finding_ignored"] = "finding_ignored"
+    name: str
+    where: str
+    what: str
+    because: str
+    by: str = ""
+
+
+class GateStarted(_Frozen):
+    """A component's gate began; attempt 0 is a look ahead of the component's turn."""
+
+    kind: Literal["gate_started"] = "gate_started"
+    component: str
+    purpose: GatePurpose
+    attempt: int
+
+
+class GateCollected(_Frozen):
+    """A gate's checks are known: so many will be run, on all its hosts together."""
+
+    kind: Literal["gate_collected"] = "gate_collected"
+    component: str
+    checks: int
+
+
+class CheckFinished(_Frozen):
+    """One check ended on one host (`host` is None for a check that takes no host)."""
+
+    kind: Literal["check_finished"] = "check_finished"
+    component: str
+    check: str
+    host: str | None
+    outcome: CheckOutcome
+    seconds: float
+    message: str = ""
+
+
+class GateFinished(_Frozen):
+    """A gate ended; green only when every declared check ran on every host and passed.
+
+    `degraded` are hosts that are not up though it is green: as many as its component can do
+    without. `waived` is what was bad and is not held against it, since a person accepts it. A gate
+    that must hold has passed `passes` times in a row with this one, of `wanted`.
+    """
+
+    kind: Literal["gate_finished"] = "gate_finished"
+    component: str
+    purpose: GatePurpose
+    attempt: int
+    green: bool
+    passed: int
+    total: int
+    unreachable: tuple[str, ...] = ()
+    reasons: tuple[str, ...] = ()
+    seconds: float
+    degraded: tuple[str, ...] = ()
+    passes: int = 1
+    wanted: int = 1
+    waived: tuple[str, ...] = ()
+
+
+class PlaybookStarted(_Frozen):
+    """A component's playbook is about to start: on disk before the process is."""
+
+    kind: Literal["playbook_started"] = "playbook_started"
+    component: str
+    playbook: str
+    hosts: tuple[str, ...]
+    attempt: int
+
+
+class WorkAwaited(_Frozen):
+    """A playbook or a gate waits for a worker of the cluster that may take it."""
+
+    kind: Literal["work_awaited"] = "work_awaited"
+    component: str
+    reason: str
+
+
+class WorkTaken(_Frozen):
+    """A worker of the cluster took a playbook or a gate on these hosts."""
+
+    kind: Literal["work_taken"] = "work_taken"
+    component: str
+    worker: str
+    hosts: tuple[str, ...]
+
+
+class TaskStarted(_Frozen):
+    """A task of a playbook began."""
+
+    kind: Literal["task_started"] = "task_started"
+    component: str
+    play: str
+    task: str
+
+
+class TaskFailed(_Frozen):
+    """A task failed on a host or could not reach it; ignored and rescued failures are shown too."""
+
+    kind: Literal["task_failed"] = "task_failed"
+    component: str
+    host: str
+    task: str
+    message: str
+    unreachable: bool = False
+    ignored: bool = False
+    rescued: bool = False
+
+
+class PlaybookFinished(_Frozen):
+    """A playbook ended and none of its processes is left."""
+
+    kind: Literal["playbook_finished"] = "playbook_finished"
+    component: str
+    attempt: int
+    outcome: PlaybookOutcome
+    reasons: tuple[str, ...] = ()
+    stats: dict[str, HostStats] = Field(default_factory=dict)
+    seconds: float
+    artifact: str = ""
+
+
+class ComponentHealthy(_Frozen):
+    """The component was already up: nothing was done."""
+
+    kind: Literal["component_healthy"] = "component_healthy"
+    component: str
+
+
+class ComponentVerified(_Frozen):
+    """The component's gate is green after its playbook; `degraded` hosts of it are open work."""
+
+    kind: Literal["component_verified"] = "component_verified"
+    component: str
+    degraded: tuple[str, ...] = ()
+
+
+class ComponentFailed(_Frozen):
+    """The component could not be brought back."""
+
+    kind: Literal["component_failed"] = "component_failed"
+    component: str
+    reason: str
+    hint: str = ""
+
+
+class ComponentHeld(_Frozen):
+    """The component waits for a person.
+
+    `asks`: it is a question that `drcli approve` answers; `expires` seconds from now it no longer
+    does, and the component stays held.
+    """
+
+    kind: Literal["component_held"] = "component_held"
+    component: str
+    reason: str
+    hint: str = ""
+    asks: bool = False
+    expires: float | None = None
+
+
+class ComponentPostponed(_Frozen):
+    """The component was found down while the run is on hold: it waits for its turn again."""
+
+    kind: Literal["component_postponed"] = "component_postponed"
+    component: str
+
+
+class ComponentWaived(_Frozen):
+    """The component counts as up only because a person accepts what is bad of it."""
+
+    kind: Literal["component_waived"] = "component_waived"
+    component: str
+    waived: tuple[str, ...]
+
+
+class ComponentBlocked(_Frozen):
+    """The component was not started: something it stands on is not verified."""
+
+    kind: Literal["component_blocked"] = "component_blocked"
+    component: str
+    by: tuple[str, ...]
+
+
+class ComponentTurnedRed(_Frozen):
+    """A component that was up is down again, for the `times`-th time: two looks said so.
+
+    It is brought back again, and nothing that stands on it starts before that.
+    """
+
+    kind: Literal["component_turned_red"] = "component_turned_red"
+    component: str
+    times: int
+    reason: str
+
+
+class ComponentHeldBack(_Frozen):
+    """What was known of the component no longer counts: something it stands on turned red.
+
+    It waits for these; then its gate is run before anything is done to it.
+    """
+
+    kind: Literal["component_held_back"] = "component_held_back"
+    component: str
+    by: tuple[str, ...]
+
+
+class RunFinished(_Frozen):
+    """The run ended."""
+
+    kind: Literal["run_finished"] = "run_finished"
+    outcome: RunOutcome
+    seconds: float
+    reason: str = ""
+
+
+Event = Annotated[
+    RunStarted | RunResumed | FindingIgnored | GateStarted | GateCollected | CheckFinished
+    | GateFinished | PlaybookStarted | WorkAwaited | WorkTaken | TaskStarted | TaskFailed
+    | PlaybookFinished | ComponentHealthy | ComponentVerified | ComponentFailed | ComponentHeld
+    | ComponentPostponed | ComponentWaived | ComponentBlocked | ComponentTurnedRed
+    | ComponentHeldBack | Decision | Consequence | ForecastPublished | DrillScored | RunFinished,
+    Field(discriminator="kind"),
+]  # fmt: skip
+
+
+class UnknownEvent(BaseModel):
+    """An event this version cannot read: kept whole, never refused (a newer drcli wrote it)."""
+
+    model_config = ConfigDict(frozen=True, extra="allow")
+
+    kind: str
+
+
+class Record(_Frozen):
+    """One line of the journal."""
+
+    run: str
+    seq: int
+    at: AwareDatetime
+    elapsed: float
+    event: Annotated[Event | UnknownEvent, Field(union_mode="left_to_right")]

@@ -1,0 +1,3 @@
+#!/bin/sh
+# No package that is installed or updated starts a service: cold-start policy.
+exit 101

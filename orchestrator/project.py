@@ -1,0 +1,113 @@
+"""Where things lie: the project's folder, its sites, and paths that may not leave it."""
+
+from __future__ import annotations
+
+import configparser
+import difflib
+import os
+import re
+from collections.abc import Iterable
+from itertools import islice
+from pathlib import Path
+
+from orchestrator.errors import InputError
+
+VARIABLE = "DRCLI_PROJECT"
+_MOST_NAMES = 200  # that a misspelt one is compared with
+_MOST_TOLD = 20
+SLUG = r"^[a-z0-9][a-z0-9-]{0,62}$"
+
+
+def find_project(start: Path | None = None) -> Path:
+    """The folder that holds `inventories/`: `start` or the current folder, or the nearest above.
+
+    DRCLI_PROJECT names it outright where no `start` is given.
+
+    Raises:
+        InputError: there is none.
+    """
+    named = os.environ.get(VARIABLE)
+    if start is None and named:
+        project = Path(named).expanduser().absolute()
+        if not (project / "inventories").is_dir():
+            raise InputError(
+                f"{VARIABLE}={named}: there is no folder inventories/ in it",
+                hint="Name the folder of the project.",
+            )
+        return project
+    here = (start or Path.cwd()).absolute()
+    for folder in (here, *here.parents):
+        if (folder / "inventories").is_dir():
+            return folder
+    raise InputError(
+        f"no project here: {here} and the folders above it have no inventories/",
+        hint=f"Go to the project's folder, or name it with --project or {VARIABLE}.",
+    )
+
+
+def site_names(project: Path) -> tuple[str, ...]:
+    """The sites of a project, by name: the folders of `inventories/` that hold a site.yml."""
+    folders = (project / "inventories").iterdir()
+    return tuple(sorted(f.name for f in folders if (f / "site.yml").is_file() and is_slug(f.name)))
+
+
+def site_folder(project: Path, name: str) -> Path:
+    """`inventories/NAME` of an existing site.
+
+    Raises:
+        InputError: the name is none, no such site, or its folder lies outside the project.
+    """
+    names = site_names(project)
+    if not is_slug(name):
+        raise InputError(
+            f"{name!r} cannot be a site's name",
+            hint="A name is small letters, digits and hyphens. List the sites: drcli validate",
+        )
+    if name not in names:
+        raise InputError(
+            f"no site {name!r} in {project / 'inventories'}{did_you_mean(name, names)}",
+            hint="A site is a folder with a site.yml.",
+        )
+    folder = project / "inventories" / name
+    require_inside(project, folder)
+    return folder
+
+
+def is_slug(name: str) -> bool:
+    """Whether a name is safe as a folder, a group and an argument."""
+    return re.fullmatch(SLUG, name) is not None
+
+
+def require_inside(project: Path, path: Path) -> None:
+    """Refuse a path that a symbolic link leads out of the project.
+
+    Raises:
+        InputError: it does.
+    """
+    if not path.resolve().is_relative_to(project.resolve()):
+        raise InputError(
+            f"{path} leads out of the project, to {path.resolve()}",
+            hint="Put the file itself there, not a symbolic link.",
+        )
+
+
+def did_you_mean(name: str, known: Iterable[str]) -> str:
+    """`; did you mean 'dns'?` for the nearest known name, else `; there are: dns, time`."""
+    names = list(islice(known, _MOST_NAMES))
+    near = difflib.get_close_matches(name[:63], names, n=1)
+    if near:
+        return f"; did you mean {near[0]!r}?"
+    more = ", ..." if len(names) > _MOST_TOLD else ""
+    return f"; there are: {', '.join(names[:_MOST_TOLD])}{more}" if names else "; there is none"
+
+
+def project_settings(path: Path) -> configparser.ConfigParser:
+    """An ansible.cfg as text; empty when there is none or it cannot be read."""
+    parser = configparser.ConfigParser(
+        inline_comment_prefixes=(";",), interpolation=None, strict=False
+    )
+    try:
+        parser.read(path, encoding="utf-8")
+    except (configparser.Error, UnicodeDecodeError, OSError):
+        return configparser.ConfigParser(interpolation=None)
+    return parser

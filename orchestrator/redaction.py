@@ -1,0 +1,126 @@
+"""Text that came from hosts, made safe to keep and to show: no secrets, plain and bounded.
+
+Known secrets (a become password, the values of extra vars with a secret's name) are taken out
+wherever they stand; unknown ones by what they are called, and private keys by their armour. Ansible
+itself censors what `no_log` covers.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Iterable, Mapping
+
+HIDDEN = "********"
+LONGEST = 4_000  # characters of one message
+
+_SHORTEST = 3  # a shorter "secret" would blank out half of every text
+_DEEPEST = 40
+_KEY = re.compile(
+    r"pass(?:word|wd|phrase)|secret|api[_-]?key|private[_-]?key|credential"
+    r"|(?:^|[^a-z])(?:pass|token|vault)s?(?:$|[^a-z])",
+    re.IGNORECASE,
+)
+# Every repetition is bounded or cannot begin twice: a text must not be able to make this slow.
+_WORD = r"(?:pass(?:word|wd|phrase)|secret|token|api[_-]?key|private[_-]?key)[\w.-]{0,40}"
+_VALUE = r"""(?:"(?:[^"\\]|\\.)*"|'(?:[^'\\]|\\.)*'|[^\s,;}\]"']+)"""
+_ASSIGNED = re.compile(
+    rf"""(?P<head>{_WORD}(?:\\?["'])?\s{{0,9}}[:=]\s{{0,9}}"""
+    rf"""|(?<![\w.-])--?[\w.-]{{0,40}}?{_WORD}\s{{1,9}}){_VALUE}""",
+    re.IGNORECASE,
+)
+_URL = re.compile(
+    r"(?P<head>\b[a-z][a-z0-9+.-]{1,20}://[^\s/:@]{0,100}:)[^\s/@]{1,200}(?=@)", re.IGNORECASE
+)
+_ARMOUR = re.compile(
+    r"-----BEGIN [A-Z ]{0,30}PRIVATE KEY-----.*?(?:-----END [A-Z ]{0,30}PRIVATE KEY-----|\Z)",
+    re.DOTALL,
+)
+_ESCAPES = re.compile(r"\x1b(?:\[[0-?]*[ -/]*[@-~]|\][^\x07\x1b]*(?:\x07|\x1b\\)?|[@-Z\\-_])")
+_CONTROL = re.compile(
+    r"[\x00-\x08\x0b-\x1f\x7f-\x9f\u2028\u2029\u202a-\u202e\u2066-\u2069\ud800-\udfff]"
+)
+
+
+def is_secret_name(name: str) -> bool:
+    """Whether something of this name looks like a secret: `db_password`, `api_key`, `vault_x`."""
+    return bool(_KEY.search(name))
+
+
+def secret_values(value: object, *, named: bool = False) -> set[str]:
+    """The texts in `value`, at any depth, that stand under a name that looks like a secret's."""
+    if isinstance(value, Mapping):
+        items = value.items()
+        return set().union(
+            *(secret_values(v, named=named or is_secret_name(str(k))) for k, v in items)
+        )
+    if isinstance(value, list | tuple):
+        return set().union(*(secret_values(v, named=named) for v in value))
+    return {str(value)} if named and not isinstance(value, bool | None) else set()
+
+
+class Redactor:
+    """Takes secrets out of text and of what JSON can hold."""
+
+    def __init__(self, secrets: Iterable[str] = ()) -> None:
+        self._secrets: set[str] = set()
+        self._known: re.Pattern[str] | None = None
+        self.learn(secrets)
+
+    def learn(self, secrets: Iterable[str]) -> None:
+        """Know these from now on as well."""
+        new = set(secrets) - self._secrets
+        if not new:
+            return
+        self._secrets |= new
+        forms: set[str] = set()
+        for secret in self._secrets:
+            parts = [secret, *secret.splitlines()]
+            forms.update(form.strip() for p in parts for form in (p, json.dumps(p)[1:-1]))
+        long_first = sorted((f for f in forms if len(f) >= _SHORTEST), key=len, reverse=True)
+        self._known = re.compile("|".join(map(re.escape, long_first))) if long_first else None
+
+    def text(self, text: str) -> str:
+        """The text without what is or looks like a secret."""
+        if self._known:
+            text = self._known.sub(HIDDEN, text)
+        text = _ARMOUR.sub(HIDDEN, text)
+        text = _URL.sub(rf"\g<head>{HIDDEN}", text)
+        return _ASSIGNED.sub(rf"\g<head>{HIDDEN}", text)
+
+    def value(self, value: object, *, longest: int, depth: int = 0) -> object:
+        """The same JSON value, redacted, each text cut at `longest` characters."""
+        if isinstance(value, str):
+            return cut(self.text(cut(value, longest * 4)), longest)
+        if depth > _DEEPEST:
+            return "(too deep)"
+        if isinstance(value, Mapping):
+            return {
+                self.text(str(key)): HIDDEN
+                if is_secret_name(str(key)) and not isinstance(item, bool | None)
+                else self.value(item, longest=longest, depth=depth + 1)
+                for key, item in value.items()
+            }
+        if isinstance(value, list | tuple):
+            return [self.value(item, longest=longest, depth=depth + 1) for item in value]
+        return value
+
+    def message(self, text: str, longest: int = LONGEST) -> str:
+        """The text redacted, plain and at most `longest` characters, ready to be shown."""
+        return cut(self.text(plain(cut(text, longest * 4))), longest)
+
+
+def plain(text: str) -> str:
+    """The text without escape sequences and control characters; newlines and tabs stay."""
+    text = _ESCAPES.sub("", text.replace("\r\n", "\n"))
+    return _CONTROL.sub("", text).strip()
+
+
+def cut(text: str, longest: int) -> str:
+    """The text, or its beginning and its end around a visible cut when it is longer."""
+    if len(text) <= longest:
+        return text
+    mark = f" … [{len(text) - longest} characters cut] … "
+    room = max(longest - len(mark), 0)
+    tail = room // 3
+    return text[: room - tail] + mark + (text[-tail:] if tail else "")

@@ -1,0 +1,90 @@
+"""Where a controller keeps its own memory: journal, locks, artifacts, logs of drcli's own bugs.
+
+STATE/journal.db       every event of every run
+STATE/locks/SITE.lock  one run a site at a time
+STATE/artifacts/RUN/   what each attempt of a playbook left
+STATE/bug-*.log        a traceback, for whoever mends drcli
+"""
+
+from __future__ import annotations
+
+import os
+import pwd
+import traceback
+from datetime import UTC, datetime
+from pathlib import Path
+
+from platformdirs import user_state_dir
+
+from orchestrator.errors import MachineError
+
+VARIABLE = "DRCLI_STATE_DIR"
+
+
+def state_directory(given: Path | None = None) -> Path:
+    """The folder given, else DRCLI_STATE_DIR, else the user's own; it is not made yet."""
+    if given is not None:
+        return given.expanduser().absolute()
+    named = os.environ.get(VARIABLE)
+    return Path(named).expanduser().absolute() if named else Path(user_state_dir("drcli"))
+
+
+def make_private(folder: Path) -> Path:
+    """Make `folder` (and what is missing above it) for this user alone, mode 0700; return it.
+
+    Raises:
+        MachineError: it cannot be made, is not a folder, or is another user's, who could put a
+            journal of his own there.
+    """
+    try:
+        for missing in reversed([folder, *folder.parents]):
+            if not missing.is_dir():
+                missing.mkdir(mode=0o700, exist_ok=True)
+        found = folder.stat()
+        if found.st_uid != os.geteuid():
+            raise MachineError(
+                f"the state directory {folder} belongs to {_user(found.st_uid)}",
+                hint=f"Work as that user, or name a folder of your own with --state-dir or "
+                f"{VARIABLE}.",
+            )
+        if found.st_mode & 0o077:
+            folder.chmod(0o700)
+    except OSError as error:
+        raise MachineError(
+            f"cannot use the state directory {folder}: {error.strerror or error}",
+            hint=f"Name a writable folder with --state-dir or {VARIABLE}.",
+        ) from error
+    return folder
+
+
+def write_private(path: Path, text: str) -> None:
+    """Write a file that this user alone may read, mode 0600 whatever it was before.
+
+    Raises:
+        OSError: it cannot be written.
+    """
+    descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_NOFOLLOW, 0o600)
+    with os.fdopen(descriptor, "w", encoding="utf-8") as file:
+        os.fchmod(descriptor, 0o600)
+        file.write(text)
+
+
+def _user(number: int) -> str:
+    try:
+        return pwd.getpwuid(number).pw_name
+    except KeyError:
+        return f"user {number}"
+
+
+def write_bug_log(error: BaseException, state_dir: Path) -> Path | None:
+    """Write the traceback to a new file of mode 0600; None when even that is impossible."""
+    stamp = datetime.now(UTC).strftime("%Y%m%dT%H%M%S.%fZ")
+    path = state_dir / f"bug-{stamp}.log"
+    try:
+        make_private(state_dir)
+        descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
+        with os.fdopen(descriptor, "w", encoding="utf-8") as log:
+            log.writelines(traceback.format_exception(error))
+    except (OSError, MachineError):
+        return None
+    return path

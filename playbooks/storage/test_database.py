@@ -1,0 +1,135 @@
+"""One primary takes writes from the application network, one standby follows, nothing is lost."""
+
+from __future__ import annotations
+
+import secrets
+import time
+
+import pytest
+
+minimum_checks = 11
+
+CLIENT = "host=db1,db2 dbname=ledger user=ledger target_session_attrs=read-write connect_timeout=5"
+
+
+@pytest.fixture
+def sql(host):
+    """Ask the server under test over its local socket; one value, or rows of `a|b`."""
+
+    def ask(query, database="postgres"):
+        answer = host.run("psql -U postgres -h /run/postgresql -d %s -XAtqc %s", database, query)
+        assert answer.rc == 0, f"psql on this host said: {answer.stderr.strip()}"
+        return answer.stdout.strip()
+
+    return ask
+
+
+@pytest.fixture
+def is_primary(sql):
+    return sql("SELECT NOT pg_is_in_recovery()") == "t"
+
+
+@pytest.fixture
+def peer(variables):
+    (name,) = set(variables["groups"]["databases"]) - {variables["inventory_hostname"]}
+    return name
+
+
+@pytest.fixture
+def token(probe, variables):
+    """A row written now from the application network, through the routers, by a client's rights.
+
+    Each server under test has a row of its own: they are looked at in the same moment.
+    """
+    new = secrets.token_hex(8)
+    row = f"gate on {variables['inventory_hostname']}"
+    upsert = (
+        "INSERT INTO heartbeat VALUES (:'row', :'token')"
+        " ON CONFLICT (name) DO UPDATE SET token = excluded.token RETURNING token"
+    )
+    command = "echo %s | psql -w -XAtq -v row=%s -v token=%s %s"
+    written = probe.run(command, upsert, row, new, CLIENT)
+    assert written.stdout.strip() == new, f"a write from the probe said: {written.stderr.strip()}"
+    return new
+
+
+def test_the_service_runs(host):
+    state = host.run("systemctl is-active postgresql@15-main").stdout.strip()
+    assert state == "active", f"postgresql@15-main is {state}"
+
+
+def test_it_listens_on_its_data_address_alone(host, variables, address_of):
+    told = host.check_output("ss -Hltn sport = :5432").splitlines()
+    listening = sorted(line.split()[3] for line in told)
+    wanted = [f"{address_of(variables['inventory_hostname'])}:5432"]
+    assert listening == wanted, f"PostgreSQL listens on {listening}, must on {wanted}"
+
+
+def test_its_data_lie_on_the_volume_and_commits_are_durable(sql, variables):
+    names = ("data_directory", "data_checksums", "fsync", "synchronous_commit", "full_page_writes")
+    found = {name: sql(f"SHOW {name}") for name in names}
+    wanted = dict.fromkeys(names, "on") | {"data_directory": variables["database_data_directory"]}
+    assert found == wanted, f"settings are {found}"
+
+
+def test_exactly_one_host_is_the_primary(host, on, sql, variables):
+    ask = "psql -U postgres -h /run/postgresql -XAtqc 'SELECT pg_is_in_recovery()' 2>&1"
+    roles = {name: on(name).run(ask).stdout.strip() for name in variables["groups"]["databases"]}
+    assert sorted(roles.values()) == ["f", "t"], f"pg_is_in_recovery() says {roles}"
+    signal = host.file(f"{variables['database_data_directory']}/standby.signal").exists
+    assert signal == (sql("SELECT pg_is_in_recovery()") == "t"), "role and standby.signal differ"
+
+
+def test_replication_streams(sql, is_primary, peer):
+    if is_primary:
+        seen = sql("SELECT application_name, state FROM pg_stat_replication")
+        assert f"{peer}|streaming" in seen.splitlines(), f"the primary sends to: {seen or 'nobody'}"
+    else:
+        seen = sql("SELECT status, slot_name FROM pg_stat_wal_receiver")
+        assert seen.startswith("streaming|"), f"the standby receives: {seen or 'nothing'}"
+
+
+def test_the_slot_keeps_what_the_standby_has_not_seen(on, is_primary, variables, sql, peer):
+    ask = "SELECT slot_name, active, wal_status FROM pg_replication_slots"
+    if is_primary:
+        seen = sql(ask)
+        slot = f"{peer}|t|reserved"
+    else:
+        seen = on(peer).run("psql -U postgres -h /run/postgresql -XAtqc %s", ask).stdout.strip()
+        slot = f"{variables['inventory_hostname']}|t|reserved"
+    assert slot in seen.splitlines(), f"slots of the primary: {seen or 'none'}, wanted {slot}"
+
+
+def test_a_row_written_from_the_application_network_is_read_here(sql, token):
+    seen, end = [], time.monotonic() + 5
+    while token not in seen and time.monotonic() < end:
+        seen = sql("SELECT token FROM heartbeat", "ledger").splitlines()
+    assert token in seen, f"written on the primary: {token}; read here after 5 s: {seen}"
+
+
+def test_the_standby_is_not_behind(sql, is_primary, on, peer):
+    lag = "SELECT max(pg_wal_lsn_diff(pg_current_wal_lsn(), replay_lsn)) FROM pg_stat_replication"
+    command = "psql -U postgres -h /run/postgresql -XAtqc %s"
+    behind = sql(lag) if is_primary else on(peer).run(command, lag).stdout.strip()
+    assert behind.isdigit(), "nobody replays the primary's log"
+    assert int(behind) < 16 << 20, f"the standby is {int(behind)} bytes of log behind"
+
+
+def test_every_acknowledged_row_is_here_with_its_checksum(sql, acknowledged):
+    wanted = {str(record["id"]): record["sha256"] for record in acknowledged("row")}
+    rows = sql(
+        "SELECT id, encode(sha256(convert_to(payload, 'UTF8')), 'hex') FROM acknowledged", "ledger"
+    )
+    found = dict(row.split("|") for row in rows.splitlines())
+    lost = [row for row, digest in wanted.items() if found.get(row) != digest]
+    assert not lost, f"{len(lost)} of {len(wanted)} acknowledged rows lost or changed: {lost[:5]}"
+
+
+@pytest.mark.parametrize("database", ["ledger", "orthanc"])
+def test_the_databases_of_the_applications_answer(probe, variables, address_of, database):
+    address = address_of(variables["inventory_hostname"])
+    answer = probe.run(
+        "psql -w -XAtqc 'SELECT current_database()' %s",
+        f"host={address} dbname={database} user={database} connect_timeout=5",
+    )
+    assert answer.stdout.strip() == database, f"from the probe: {answer.stderr.strip()}"
