@@ -1,1 +1,0 @@
-"""What drcli's figures come from: `make bench`."""

@@ -1,1 +1,0 @@
-"""Plugins that ansible-playbook loads from here by path."""
