@@ -141,7 +141,9 @@ def _after_verdict(  # noqa: PLR0911 -- one return for each kind
 ) -> ComponentProgress:
     match event:
         case ComponentHealthy():
-            return replace(was, state=ComponentState.HEALTHY, task="", reason="")
+            # Found up once more, after this run had brought it back itself.
+            state = ComponentState.VERIFIED if was.attempts else ComponentState.HEALTHY
+            return replace(was, state=state, task="", reason="")
         case ComponentVerified():
             return replace(was, state=ComponentState.VERIFIED, task="", reason="")
         case ComponentFailed(reason=reason):

@@ -8,11 +8,25 @@ from datetime import datetime
 
 from orchestrator.events import Record, RunFinished, RunOutcome, RunStarted, UnknownEvent
 from orchestrator.progress import (
+    BUSY,
+    DOWN,
+    UP,
     ComponentProgress,
     ComponentState,
     planned_progress,
     progress_after,
 )
+
+__all__ = [
+    "BUSY",
+    "DOWN",
+    "UP",
+    "ComponentProgress",
+    "ComponentState",
+    "RunState",
+    "advance",
+    "fold",
+]
 
 
 @dataclass(frozen=True, kw_only=True)
