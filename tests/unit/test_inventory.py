@@ -7,7 +7,6 @@ import sys
 from contextlib import suppress
 
 import pytest
-from ansible.parsing import dataloader
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 

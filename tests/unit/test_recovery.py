@@ -5,8 +5,6 @@ from __future__ import annotations
 import threading
 import time
 from contextlib import closing
-from datetime import timedelta
-from pathlib import Path
 
 import pytest
 from engine import FakeGates, FakePlaybooks, options, plan_of, run_to_end, verdicts
@@ -29,8 +27,8 @@ from orchestrator.events import (
 from orchestrator.inbox import Inbox
 from orchestrator.recovery import recover, verify
 from orchestrator.run import Clock
-from orchestrator.state import ComponentState, RunState, advance, fold
-from orchestrator.work import GateResult, PlaybookResult
+from orchestrator.state import ComponentState, fold
+from orchestrator.work import PlaybookResult
 
 CHAIN = {"routing": (), "dns": ("routing",), "portal": ("dns",)}
 FORK = {"routing": (), "dns": ("routing",), "time": ("routing",), "portal": ("dns",)}
