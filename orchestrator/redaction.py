@@ -1,8 +1,8 @@
 """Text that came from hosts, made safe to keep and to show: no secrets, plain and bounded.
 
-Known secrets (a become password, the values of extra vars with a secret's name) are taken out
-wherever they stand; unknown ones by what they are called, and private keys by their armour. Ansible
-itself censors what `no_log` covers.
+Known secrets (what the inventory has under a secret's name) are taken out wherever they stand;
+unknown ones by what they are called, and private keys by their armour. Ansible itself censors what
+`no_log` covers.
 """
 
 from __future__ import annotations
@@ -63,18 +63,8 @@ class Redactor:
     """Takes secrets out of text and of what JSON can hold."""
 
     def __init__(self, secrets: Iterable[str] = ()) -> None:
-        self._secrets: set[str] = set()
-        self._known: re.Pattern[str] | None = None
-        self.learn(secrets)
-
-    def learn(self, secrets: Iterable[str]) -> None:
-        """Know these from now on as well."""
-        new = set(secrets) - self._secrets
-        if not new:
-            return
-        self._secrets |= new
         forms: set[str] = set()
-        for secret in self._secrets:
+        for secret in secrets:
             parts = [secret, *secret.splitlines()]
             forms.update(form.strip() for p in parts for form in (p, json.dumps(p)[1:-1]))
         long_first = sorted((f for f in forms if len(f) >= _SHORTEST), key=len, reverse=True)
