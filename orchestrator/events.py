@@ -12,10 +12,6 @@ from typing import Annotated, Literal
 
 from pydantic import AwareDatetime, BaseModel, ConfigDict, Field
 
-from orchestrator.decisions import Consequence, Decision
-from orchestrator.drills import Drill, DrillScored
-from orchestrator.published import ForecastPublished
-
 
 class _Frozen(BaseModel):
     model_config = ConfigDict(frozen=True, extra="ignore")
@@ -40,27 +36,21 @@ class GatePurpose(StrEnum):
 
 
 class PlaybookOutcome(StrEnum):
-    """What a playbook came to; only the gate opens anything. `lost`: its worker is gone."""
+    """What a playbook came to; only the gate opens anything."""
 
     SUCCEEDED = "succeeded"
     FAILED = "failed"
     TIMED_OUT = "timed_out"
     CANCELLED = "cancelled"
-    LOST = "lost"
 
 
 class RunOutcome(StrEnum):
-    """What a run came to; `verified` and `not_verified` when the gates ran alone.
-
-    `degraded`: all counts as up, but something of it is open work.
-    """
+    """What a run came to; `verified` and `not_verified` when the gates ran alone."""
 
     RECOVERED = "recovered"
-    DEGRADED = "degraded"
     NOT_RECOVERED = "not_recovered"
     VERIFIED = "verified"
     NOT_VERIFIED = "not_verified"
-    DRY_RUN = "dry_run"
     INTERRUPTED = "interrupted"
 
 
@@ -73,21 +63,8 @@ class PlannedComponent(_Frozen):
     needs: tuple[str, ...] = ()
 
 
-class PlannedService(_Frozen):
-    """A service as the site file had it: what serves it, whom it serves, and its names."""
-
-    name: str
-    components: tuple[str, ...]
-    hospitals: tuple[str, ...] = ()
-    criticality: str = "normal"
-    title: dict[str, str] = Field(default_factory=dict)
-
-
 class HostStats(_Frozen):
-    """One host's line of `playbook_on_stats`: counts of tasks.
-
-    `really_changed`, in a dry run: how many changed something all the same (`check_mode: false`).
-    """
+    """One host's line of `playbook_on_stats`: counts of tasks."""
 
     ok: int = 0
     changed: int = 0
@@ -96,71 +73,26 @@ class HostStats(_Frozen):
     skipped: int = 0
     rescued: int = 0
     ignored: int = 0
-    really_changed: int = 0
-
-
-class Selection(_Frozen):
-    """The part of a site that a person asked for, as `drcli recover` takes it."""
-
-    limit: str | None = None
-    layers: tuple[str, ...] = ()
-    components: tuple[str, ...] = ()
-    start_from: str | None = None
 
 
 class RunStarted(_Frozen):
-    """A run of a site began; `given` names what its playbooks were given that is not kept here.
-
-    `hospitals` has the names of each, by language.
-    """
+    """A run of a site began; `layers` and `selected` are what a person narrowed it to."""
 
     kind: Literal["run_started"] = "run_started"
     site: str
     plan_hash: str
     components: tuple[PlannedComponent, ...]
-    dry_run: bool = False
     gates_only: bool = False
     by: str = ""
     controller: str = ""
     pid: int = 0
-    selection: Selection = Selection()
+    layers: tuple[str, ...] = ()
+    selected: tuple[str, ...] = ()
     approved: tuple[str, ...] = ()
-    given: tuple[str, ...] = ()
-    drill: Drill | None = None
-    versions: dict[str, str] = Field(default_factory=dict)
-    services: tuple[PlannedService, ...] = ()
-    hospitals: dict[str, dict[str, str]] = Field(default_factory=dict)
-
-
-class RunResumed(_Frozen):
-    """A run that was killed or interrupted goes on: nothing of it counts as up until seen again.
-
-    `away` are the seconds since its last word, by the wall clock; 0 when that went back.
-    """
-
-    kind: Literal["run_resumed"] = "run_resumed"
-    plan_hash: str
-    components: tuple[PlannedComponent, ...]
-    away: float
-    by: str = ""
-    controller: str = ""
-    pid: int = 0
-    approved: tuple[str, ...] = ()
-
-
-class FindingIgnored(_Frozen):
-    """A person had the run go on though preflight found this; `because` is what they said."""
-
-    kind: Literal["finding_ignored"] = "finding_ignored"
-    name: str
-    where: str
-    what: str
-    because: str
-    by: str = ""
 
 
 class GateStarted(_Frozen):
-    """A component's gate began; attempt 0 is a look ahead of the component's turn."""
+    """A component's gate began."""
 
     kind: Literal["gate_started"] = "gate_started"
     component: str
@@ -189,12 +121,7 @@ class CheckFinished(_Frozen):
 
 
 class GateFinished(_Frozen):
-    """A gate ended; green only when every declared check ran on every host and passed.
-
-    `degraded` are hosts that are not up though it is green: as many as its component can do
-    without. `waived` is what was bad and is not held against it, since a person accepts it. A gate
-    that must hold has passed `passes` times in a row with this one, of `wanted`.
-    """
+    """A gate ended; green only when every declared check ran on every host and passed."""
 
     kind: Literal["gate_finished"] = "gate_finished"
     component: str
@@ -206,10 +133,6 @@ class GateFinished(_Frozen):
     unreachable: tuple[str, ...] = ()
     reasons: tuple[str, ...] = ()
     seconds: float
-    degraded: tuple[str, ...] = ()
-    passes: int = 1
-    wanted: int = 1
-    waived: tuple[str, ...] = ()
 
 
 class PlaybookStarted(_Frozen):
@@ -220,23 +143,6 @@ class PlaybookStarted(_Frozen):
     playbook: str
     hosts: tuple[str, ...]
     attempt: int
-
-
-class WorkAwaited(_Frozen):
-    """A playbook or a gate waits for a worker of the cluster that may take it."""
-
-    kind: Literal["work_awaited"] = "work_awaited"
-    component: str
-    reason: str
-
-
-class WorkTaken(_Frozen):
-    """A worker of the cluster took a playbook or a gate on these hosts."""
-
-    kind: Literal["work_taken"] = "work_taken"
-    component: str
-    worker: str
-    hosts: tuple[str, ...]
 
 
 class TaskStarted(_Frozen):
@@ -262,7 +168,7 @@ class TaskFailed(_Frozen):
 
 
 class PlaybookFinished(_Frozen):
-    """A playbook ended and none of its processes is left."""
+    """A playbook ended and none of its processes is left; `artifact` is the folder of its log."""
 
     kind: Literal["playbook_finished"] = "playbook_finished"
     component: str
@@ -282,11 +188,10 @@ class ComponentHealthy(_Frozen):
 
 
 class ComponentVerified(_Frozen):
-    """The component's gate is green after its playbook; `degraded` hosts of it are open work."""
+    """The component's gate is green after its playbook."""
 
     kind: Literal["component_verified"] = "component_verified"
     component: str
-    degraded: tuple[str, ...] = ()
 
 
 class ComponentFailed(_Frozen):
@@ -295,37 +200,14 @@ class ComponentFailed(_Frozen):
     kind: Literal["component_failed"] = "component_failed"
     component: str
     reason: str
-    hint: str = ""
 
 
 class ComponentHeld(_Frozen):
-    """The component waits for a person.
-
-    `asks`: it is a question that `drcli approve` answers; `expires` seconds from now it no longer
-    does, and the component stays held.
-    """
+    """The component waits for a person: `reason` is the question."""
 
     kind: Literal["component_held"] = "component_held"
     component: str
     reason: str
-    hint: str = ""
-    asks: bool = False
-    expires: float | None = None
-
-
-class ComponentPostponed(_Frozen):
-    """The component was found down while the run is on hold: it waits for its turn again."""
-
-    kind: Literal["component_postponed"] = "component_postponed"
-    component: str
-
-
-class ComponentWaived(_Frozen):
-    """The component counts as up only because a person accepts what is bad of it."""
-
-    kind: Literal["component_waived"] = "component_waived"
-    component: str
-    waived: tuple[str, ...]
 
 
 class ComponentBlocked(_Frozen):
@@ -369,11 +251,10 @@ class RunFinished(_Frozen):
 
 
 Event = Annotated[
-    RunStarted | RunResumed | FindingIgnored | GateStarted | GateCollected | CheckFinished
-    | GateFinished | PlaybookStarted | WorkAwaited | WorkTaken | TaskStarted | TaskFailed
-    | PlaybookFinished | ComponentHealthy | ComponentVerified | ComponentFailed | ComponentHeld
-    | ComponentPostponed | ComponentWaived | ComponentBlocked | ComponentTurnedRed
-    | ComponentHeldBack | Decision | Consequence | ForecastPublished | DrillScored | RunFinished,
+    RunStarted | GateStarted | GateCollected | CheckFinished | GateFinished | PlaybookStarted
+    | TaskStarted | TaskFailed | PlaybookFinished | ComponentHealthy | ComponentVerified
+    | ComponentFailed | ComponentHeld | ComponentBlocked | ComponentTurnedRed | ComponentHeldBack
+    | RunFinished,
     Field(discriminator="kind"),
 ]  # fmt: skip
 

@@ -1,4 +1,4 @@
-"""The one queue a run's thread waits on: what workers tell, what people ask, requests to stop."""
+"""The one queue a run's thread waits on: what workers tell, that they returned, requests to stop."""
 
 from __future__ import annotations
 
@@ -6,7 +6,6 @@ from dataclasses import dataclass
 from queue import Empty, SimpleQueue
 from threading import Event as Flag
 
-from orchestrator.requests import Requested
 from orchestrator.work import Progress
 
 
@@ -14,7 +13,6 @@ from orchestrator.work import Progress
 class Told:
     """A worker says what happens in its component."""
 
-    component: str
     event: Progress
 
 
@@ -23,52 +21,39 @@ class Returned:
     """A worker has returned; `error` is a bug's exception, None when its work has a result."""
 
     component: str
-    error: Exception | None = None
+    error: Exception | None
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class StopRequested:
-    """Somebody wants the run to end now."""
+    """Somebody wants the run to end; `Inbox.stop` is set already."""
 
 
-@dataclass(frozen=True)
-class HungUp:
-    """The terminal is gone; the run goes on without."""
-
-
-Message = Told | Returned | Requested | StopRequested | HungUp
+Message = Told | Returned | StopRequested
 
 
 class Inbox:
-    """Messages to a run's thread. `put` and `request_stop` may be called from a signal handler."""
+    """Any thread, and a signal handler, may put into it; only the run's thread takes out."""
 
     def __init__(self) -> None:
-        self._queue: SimpleQueue[Message] = SimpleQueue()  # its put() is reentrant, Queue's is not
-        self._asked = False
         self.stop = Flag()
         self.reason = ""
+        self._queue: SimpleQueue[Message] = SimpleQueue()
 
     def put(self, message: Message) -> None:
         """Leave a message; never blocks."""
         self._queue.put(message)
 
-    def get(self, timeout: float | None = None) -> Message | None:
-        """Wait for the next message, at most `timeout` seconds; None when none came."""
+    def request_stop(self, reason: str) -> None:
+        """Ask the run to end its children and itself in good order; the first reason counts."""
+        if not self.stop.is_set():
+            self.reason = reason
+            self.stop.set()
+        self.put(StopRequested())
+
+    def get(self, patience: float | None) -> Message | None:
+        """The next message; None when none came within `patience` seconds (None: for ever)."""
         try:
-            return self._queue.get(timeout=timeout)
+            return self._queue.get(timeout=patience)
         except Empty:
             return None
-
-    @property
-    def empty(self) -> bool:
-        """No message waits."""
-        return self._queue.empty()
-
-    def request_stop(self, reason: str) -> None:
-        """Set the stop flag that every worker watches, and wake the run; only the first counts."""
-        if self._asked:  # also keeps a second signal out of Flag.set(), which is not reentrant
-            return
-        self._asked = True
-        self.reason = reason
-        self.stop.set()
-        self._queue.put(StopRequested())

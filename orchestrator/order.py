@@ -48,14 +48,12 @@ def stands_on(graph: Graph) -> Graph:
     return {name: tuple(n for n in ordered if n in reach[name]) for name in graph}
 
 
-def critical_path(graph: Graph, expected: Mapping[str, float] | None = None) -> tuple[str, ...]:
-    """The chain that takes longest: by `expected` seconds of each component, else by count."""
-    best: dict[str, tuple[float, tuple[str, ...]]] = {}
+def critical_path(graph: Graph) -> tuple[str, ...]:
+    """The longest chain, by the number of components in it."""
+    best: dict[str, tuple[str, ...]] = {}
     for name in (name for stage in stages(graph) for name in stage):
-        before = max((best[n] for n in graph[name]), key=lambda pair: pair[0], default=(0.0, ()))
-        cost = 1.0 if expected is None else expected.get(name, 0.0)
-        best[name] = (before[0] + cost, (*before[1], name))
-    return max(best.values(), key=lambda pair: pair[0], default=(0.0, ()))[1]
+        best[name] = (*max((best[n] for n in graph[name]), key=len, default=()), name)
+    return max(best.values(), key=len, default=())
 
 
 def above(graph: Graph) -> dict[str, tuple[str, ...]]:
@@ -65,15 +63,6 @@ def above(graph: Graph) -> dict[str, tuple[str, ...]]:
         for standing_on in below:
             found[standing_on].append(name)
     return {name: tuple(names) for name, names in found.items()}
-
-
-def remaining(graph: Graph, seconds: Mapping[str, float]) -> dict[str, float]:
-    """Seconds from each component's start to the end of all that stands on it, at the least."""
-    way = dict(seconds)
-    for name in (name for stage in reversed(stages(graph)) for name in stage):
-        for below in graph[name]:
-            way[below] = max(way[below], seconds[below] + way[name])
-    return way
 
 
 def restricted(graph: Graph, names: tuple[str, ...]) -> Graph:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import configparser
 import difflib
 import os
 import re
@@ -99,15 +98,3 @@ def did_you_mean(name: str, known: Iterable[str]) -> str:
         return f"; did you mean {near[0]!r}?"
     more = ", ..." if len(names) > _MOST_TOLD else ""
     return f"; there are: {', '.join(names[:_MOST_TOLD])}{more}" if names else "; there is none"
-
-
-def project_settings(path: Path) -> configparser.ConfigParser:
-    """An ansible.cfg as text; empty when there is none or it cannot be read."""
-    parser = configparser.ConfigParser(
-        inline_comment_prefixes=(";",), interpolation=None, strict=False
-    )
-    try:
-        parser.read(path, encoding="utf-8")
-    except (configparser.Error, UnicodeDecodeError, OSError):
-        return configparser.ConfigParser(interpolation=None)
-    return parser

@@ -8,7 +8,6 @@ from __future__ import annotations
 from orchestrator.events import (
     ComponentHealthy,
     ComponentVerified,
-    ComponentWaived,
     Event,
     GateFinished,
     GatePurpose,
@@ -16,7 +15,7 @@ from orchestrator.events import (
 from orchestrator.plan import Component, Plan
 from orchestrator.standing import Standing
 
-LAST = 30.0  # seconds: a look this recent at what is up says how it is at the end of the run
+LAST = 30.0  # seconds: what is up and was not seen for so long is looked at once more at the end
 SHARE = 10  # a look that takes longer than this part of its interval stretches it
 
 
@@ -33,11 +32,7 @@ class Rounds:
     def note(self, event: Event, now: float) -> None:
         """Take an event into account: a look that ended, or a component that is up now."""
         match event:
-            case (
-                ComponentHealthy(component=name)
-                | ComponentVerified(component=name)
-                | ComponentWaived(component=name)
-            ):
+            case ComponentHealthy(component=name) | ComponentVerified(component=name):
                 self._due[name] = now + self._components[name].recheck
                 self._looked[name] = now
                 self._looked_last = False

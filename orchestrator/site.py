@@ -6,37 +6,17 @@ an address: those are the inventory's.
 
 from __future__ import annotations
 
-import re
 from datetime import timedelta
 from itertools import chain, islice
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Annotated, Literal
 
-from pydantic import (
-    AfterValidator,
-    BaseModel,
-    Discriminator,
-    Field,
-    Tag,
-    ValidationError,
-)
-from pydantic_core import ErrorDetails, PydanticCustomError
+from pydantic import BaseModel, Field, ValidationError
+from pydantic_core import ErrorDetails
 
 from orchestrator.project import SLUG, did_you_mean, require_inside, site_folder
 from orchestrator.site_faults import reference_faults, template_faults
-from orchestrator.site_served import Drills, Hospital, Notice, Proof, Service
-from orchestrator.site_types import (
-    DAYS,
-    LANGUAGE,
-    ONE_LINE,
-    VARIABLE,
-    Duration,
-    File,
-    Name,
-    Strict,
-    Text,
-    Time,
-)
+from orchestrator.site_types import LANGUAGE, ONE_LINE, Duration, File, Name, Strict, Text, Time
 from orchestrator.yaml_file import Fault, Location, read_document
 
 MAX_FAULTS = 40  # that a site file is told of beyond its shape; more help nobody
@@ -45,8 +25,6 @@ MAX_FAULTS = 40  # that a site file is told of beyond its shape; more help nobod
 # The kind of one of pydantic's errors, or the pattern that does not match -> what, what to do.
 _WORDS = {
     SLUG: ("{given} is not a name", "use small letters, digits and hyphens, 63 at most"),
-    DAYS: ("{given} is no number of days", "write it as 30d"),
-    VARIABLE: ("is no name of a variable", "write it as DRCLI_ONCALL_URL"),
     LANGUAGE: ("{given} is not a language", "write two small letters: en, fr"),
     ONE_LINE: ("{given} has control characters", "write plain text on one line"),
     "string_type": ("{given} is not text", "write text, in quotes where need be"),
@@ -60,49 +38,6 @@ _WORDS = {
     "int_type": ("{given} is not a number", "write a whole number"),
 }
 
-_NO_FIELDS = {"[key]", "[text]", "[mapping]"}  # pydantic's words in a location
-
-
-def parse_quorum(text: str) -> tuple[int, int | None]:
-    """`38 of 40` -> (38, 40); `95%` -> (95, None).
-
-    Raises:
-        PydanticCustomError: it is not written so, or asks for none or for more than all.
-    """
-    found = re.fullmatch(r"(\d{1,6}) of (\d{1,6})|(\d{1,3})%", text, re.ASCII)
-    if not found:
-        raise PydanticCustomError("quorum", "not a quorum; write it as 38 of 40, or 95%")
-    number, of = int(found[1] or found[3]), int(found[2] or 100)
-    if not 1 <= number <= of:
-        raise PydanticCustomError("quorum", "asks for none or for more than all; write 38 of 40")
-    return number, int(found[2]) if found[2] else None
-
-
-def _quorum(text: str) -> str:
-    parse_quorum(text)
-    return text
-
-
-class Approval(Strict):
-    """A question that a person must answer before a component's playbook runs."""
-
-    ask: Text = Field(description="What a person must answer.")
-    expires: Time | None = Field(
-        None, description="How long the question stays open; then the component stays held."
-    )
-    by_another: bool = Field(
-        default=False, strict=True, description="Whoever started the run may not answer it."
-    )
-
-
-class Stable(Strict):
-    """How a gate must hold before its component is verified: passes in a row, over some time."""
-
-    passes: Annotated[int, Field(ge=2, le=100, strict=True)] = Field(
-        description="How often it must pass, one after the other."
-    )
-    over: Time = Field(description="The least time from the first of these passes to the last.")
-
 
 class Component(Strict):
     """The smallest thing brought back on its own: its hosts, one playbook and one gate."""
@@ -114,28 +49,13 @@ class Component(Strict):
     )
     gate: File | None = Field(None, description="Its checks. Default: playbooks/LAYER/test_NAME.py")
     needs: tuple[Name, ...] = Field((), description="Components that must be verified before it.")
-    approval: (
-        Annotated[
-            Annotated[Text, Tag("[text]")] | Annotated[Approval, Tag("[mapping]")],
-            Discriminator(lambda given: "[mapping]" if isinstance(given, dict) else "[text]"),
-        ]
-        | None
-    ) = Field(None, description="What a person must answer before its playbook runs.")
+    approval: Text | None = Field(
+        None, description="What a person must answer before its playbook runs."
+    )
     settle: Duration = Field(
         timedelta(seconds=60),
         description="How long its gate may stay red after the playbook.",
         json_schema_extra={"default": "60s"},
-    )
-    stable: Stable | None = Field(
-        None,
-        title="Stable",
-        description="How its gate must hold before it is verified: for hosts that come and go. "
-        "Default: one pass.",
-    )
-    quorum: Annotated[Text, AfterValidator(_quorum)] | None = Field(
-        None,
-        description="How many of its hosts are enough, as `38 of 40` or `95%`: with fewer than all "
-        "it counts as up but degraded. Default: all.",
     )
     recheck: Time = Field(
         timedelta(seconds=60),
@@ -147,11 +67,6 @@ class Component(Strict):
         description="How long its playbook may run before it is ended.",
         json_schema_extra={"default": "30m"},
     )
-    shard_size: Annotated[int, Field(ge=1, le=10_000, strict=True)] | None = Field(
-        None,
-        description="The most of its hosts that one worker of a cluster takes at once. Only for a "
-        "playbook and a gate that treat each host by itself. Default: one worker takes all.",
-    )
     rto: Time | None = Field(None, description="Recovery time objective.")
     serves: tuple[Name, ...] = Field((), description="Services that stand on it.")
 
@@ -162,6 +77,15 @@ class Layer(Strict):
     name: Name = Field(description="Its name, and its folder in playbooks/.")
     rto: Time | None = Field(None, description="Recovery time objective.")
     components: tuple[Component, ...] = Field(min_length=1, description="What it is made of.")
+
+
+class Service(Strict):
+    """What people outside know: medical imaging, for two hospitals."""
+
+    hospitals: tuple[Name, ...] = Field((), description="Who uses it.")
+    title: dict[Annotated[str, Field(pattern=LANGUAGE)], Text] = Field(
+        default_factory=dict, description="Its name in each language: {en: ..., fr: ...}"
+    )
 
 
 class Site(Strict):
@@ -178,22 +102,9 @@ class Site(Strict):
         None, description="The most components recovered at the same time."
     )
     layers: tuple[Layer, ...] = Field(min_length=1, description="From the lowest to the highest.")
-    proof: Proof | None = Field(
-        None, title="Proof", description="How long what a green drill has proven stands."
-    )
-    drills: Drills | None = Field(None, title="Drills", description="What drills may do.")
-    notices: tuple[Notice, ...] = Field((), description="Who is told of what while a run goes on.")
     services: dict[Name, Service] = Field(
         default_factory=dict, description="The services that components serve."
     )
-    hospitals: dict[Name, Hospital] = Field(
-        default_factory=dict, description="The names of the hospitals, where they have others."
-    )
-
-    @property
-    def proof_stands(self) -> float:
-        """How many seconds a proof stands."""
-        return (self.proof or Proof(valid="90d")).seconds
 
     @property
     def components(self) -> tuple[tuple[Layer, Component], ...]:
@@ -237,18 +148,10 @@ def load_site(project: Path, name: str) -> Site:
     return site
 
 
-def site_schema() -> dict[str, Any]:
-    """The JSON Schema of a site file, for editors."""
-    return {
-        "$schema": "https://json-schema.org/draft/2020-12/schema",
-        **Site.model_json_schema(),
-    }
-
-
 def _fault(details: ErrorDetails) -> Fault:
     """One of pydantic's errors, in a person's words."""
     on_key = "[key]" in details["loc"]
-    location: Location = tuple(part for part in details["loc"] if part not in _NO_FIELDS)
+    location: Location = tuple(part for part in details["loc"] if part != "[key]")
     context = details.get("ctx", {})
     name = str(location[-1]) if location else ""
     match details["type"]:
@@ -272,18 +175,6 @@ def _fields(location: Location) -> tuple[str, ...]:
     model: type[BaseModel] = Site
     if location[:1] == ("services",):
         model = Service
-    elif location[:1] == ("hospitals",):
-        model = Hospital
-    elif location[:1] == ("notices",):
-        model = Notice
-    elif location[:1] == ("proof",):
-        model = Proof
-    elif location[:1] == ("drills",):
-        model = Drills
-    elif "approval" in location:
-        model = Approval
-    elif "stable" in location:
-        model = Stable
     elif "components" in location:
         model = Component
     elif location[:1] == ("layers",):

@@ -54,14 +54,6 @@ def reference_faults(content: object, *, folder: str) -> Iterator[Fault]:
             if service not in known:
                 what = f"no service {service!r}{did_you_mean(service, known)}"
                 yield Fault(location=place, what=what)
-    hospitals = _get(content, "hospitals")
-    if not isinstance(hospitals, Mapping) or not isinstance(services, Mapping):
-        return  # named nowhere, they need no name
-    for name, service in services.items():
-        for place, hospital in _names(service, "hospitals", ("services", name)):
-            if hospital not in hospitals:
-                what = f"no hospital {hospital!r}{did_you_mean(hospital, [*hospitals])}"
-                yield Fault(location=place, what=what)
 
 
 def _needs_faults(

@@ -12,8 +12,6 @@ from pydantic_core import PydanticCustomError
 
 from orchestrator.project import SLUG
 
-VARIABLE = r"^[A-Z][A-Z0-9_]{0,100}$"
-DAYS = r"^[1-9][0-9]{0,3}d$"
 DURATION = r"^(?=\d)(\d+h)?(\d+m)?(\d+s)?$"
 _MAX_DURATION = timedelta(days=7)
 _SECONDS = {"h": 3600, "m": 60, "s": 1}

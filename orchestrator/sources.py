@@ -64,7 +64,7 @@ def content_hash(project: Path, site: str) -> str:
     """SHA-256 of all that a recovery of the site runs, in hex.
 
     That is ansible.cfg, everything in playbooks/ (roles and gates too) and in inventories/SITE/
-    except its lab/ and drills/: names and bytes, in a fixed order, each with its length before it.
+    except its lab/: names and bytes, in a fixed order, each with its length before it.
     Links count as what they lead to.
 
     Raises:
@@ -81,20 +81,7 @@ def source_files(project: Path, site: str) -> Iterator[Path]:
     """
     inventory = project / "inventories" / site
     for root in (project / "ansible.cfg", project / "playbooks", inventory):
-        without = (inventory / "lab", inventory / "drills")
-        yield from files_below(root, project=project, without=without)
-
-
-def file_hashes(project: Path, site: str) -> dict[str, str]:
-    """SHA-256 in hex of each file that `content_hash` is made of, by its name in the project.
-
-    Raises:
-        InputError: a file cannot be read, or a symbolic link leads out of the project.
-    """
-    return {
-        path.relative_to(project).as_posix(): hash_of(project, [path])
-        for path in source_files(project, site)
-    }
+        yield from files_below(root, project=project, without=(inventory / "lab",))
 
 
 def hash_of(project: Path, files: Iterable[Path]) -> str:

@@ -1,0 +1,188 @@
+"""The engine against a model, on random graphs, whatever ends or falls over when."""
+
+from __future__ import annotations
+
+import random
+
+from engine import plan_of
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from simulation import Process, World
+
+from orchestrator import order
+from orchestrator.events import (
+    ComponentBlocked,
+    ComponentFailed,
+    ComponentHealthy,
+    ComponentHeldBack,
+    ComponentTurnedRed,
+    ComponentVerified,
+    GateFinished,
+    GatePurpose,
+    GateStarted,
+    PlaybookFinished,
+    PlaybookStarted,
+    RunFinished,
+    RunOutcome,
+)
+from orchestrator.script import MOST_RED
+from orchestrator.state import UP, ComponentState, fold
+
+WAITS, WORKS, UP_, DOWN = "waits", "works", "up", "down"
+RECHECK = GatePurpose.RECHECK
+
+
+class Model:
+    """What may follow what, whatever the luck; it knows the graph and no more."""
+
+    def __init__(self, graph, max_parallel):
+        self.below = order.stands_on(graph)
+        self.above = {n: [h for h in graph if n in self.below[h]] for n in graph}
+        self.max_parallel = max_parallel
+        self.fell_at_work = set()  # after its playbook, perhaps: its gate may rightly be red
+        self.times = dict.fromkeys(graph, 0)
+        self.seq = 0
+        self.state = dict.fromkeys(self.below, WAITS)
+        self.looked = {}  # the colour of each one's last look
+        self.again = {}  # the colours of the looks again since it is up, the place of each
+        self.again_now = None
+        self.red_once = set()
+
+    def fell(self, gone):
+        self.fell_at_work |= {name for name in gone if self.state[name] == WORKS}
+
+    def take(self, record):  # noqa: C901, PLR0912, PLR0915 -- one case for each kind
+        assert record.seq == self.seq + 1
+        self.seq = record.seq
+        event = record.event
+        name = getattr(event, "component", None)
+        below = self.below.get(name, ())
+        match event:
+            case GateStarted(purpose=GatePurpose.RECHECK):
+                assert self.state[name] == UP_
+                assert self.again_now is None, "two looks again at once"
+                self.again_now = name
+            case GateFinished(purpose=GatePurpose.RECHECK, green=green, reasons=reasons):
+                self.again_now = None
+                # What nothing waits for any more is stopped, and then says nothing.
+                waited_for = any(self.state[n] in {WAITS, WORKS} for n in self.above[name])
+                if green or (waited_for and not reasons):
+                    (self.red_once.discard if green else self.red_once.add)(name)
+                self.again.setdefault(name, []).append((green, record.seq))
+            case GateStarted() | PlaybookStarted():
+                assert all(self.state[n] == UP_ for n in below)
+                assert not any(self.state[n] == WORKS for n in self.above[name])
+                begins = self.state[name] == WAITS
+                assert not (begins and self.red_once & set(below)), "a second look decides first"
+                if isinstance(event, PlaybookStarted):
+                    assert self.looked[name] is False, "nobody had looked whether it is needed"
+                self.state[name] = WORKS
+            case GateFinished(green=green):
+                self.looked[name] = green
+            case PlaybookFinished():
+                assert self.state[name] == WORKS
+            case ComponentHealthy() | ComponentVerified():
+                assert self.looked[name]
+                self.state[name] = UP_
+                self.again[name] = []
+            case ComponentFailed():
+                assert self.state[name] == WORKS or self.times[name] > MOST_RED
+                self.state[name] = DOWN
+            case ComponentBlocked():
+                assert self.state[name] == WAITS
+                assert {self.state[n] for n in below} <= {UP_, DOWN}
+                assert all(self.state[n] == DOWN for n in event.by)
+                self.state[name] = DOWN
+            case ComponentTurnedRed(times=times):
+                self.turned_red(name, times)
+            case ComponentHeldBack():
+                assert all(name in self.above[n] for n in event.by)
+                self.state[name] = WAITS
+                self.red_once.discard(name)
+            case RunFinished(outcome=outcome):
+                self.finished(outcome)
+        if not isinstance(event, ComponentTurnedRed | ComponentHeldBack):
+            for higher in (n for n, s in self.state.items() if s == UP_):
+                assert all(self.state[n] == UP_ for n in self.below[higher])
+        assert list(self.state.values()).count(WORKS) <= self.max_parallel
+
+    def turned_red(self, name, times):
+        (first, since), (second, _) = self.again[name][-2:]
+        assert not first
+        assert not second
+        for lower in self.below[name]:  # the cause was looked for below, and was not there
+            assert self.state[lower] == UP_
+            green, seq = self.again[lower][-1]
+            assert green
+            assert seq > since
+        self.times[name] += 1
+        assert self.times[name] == times <= MOST_RED + 1
+        self.state[name] = WAITS
+        self.red_once.discard(name)
+        self.looked[name] = False
+
+    def finished(self, outcome):
+        if outcome is RunOutcome.INTERRUPTED:
+            return
+        assert set(self.state.values()) <= {UP_, DOWN}
+        recovered = set(self.state.values()) == {UP_}
+        assert (outcome is RunOutcome.RECOVERED) == recovered
+
+
+def random_graph(luck):
+    """Without cycles: each component stands on some of those before it."""
+    names = [f"c{number}" for number in range(luck.randint(1, 7))]
+    return {
+        name: tuple(n for n in names[:place] if luck.random() < 0.4)
+        for place, name in enumerate(names)
+    }
+
+
+def a_run_like_no_other(luck):
+    """One recovery, perhaps asked to stop on its way."""
+    graph = random_graph(luck)
+    world = World(
+        graph,
+        luck,
+        up=(n for n in graph if luck.random() < 0.5),
+        falls=luck.randint(0, MOST_RED),
+        broken=(n for n in graph if luck.random() < 0.1),
+        flaky=luck.choice((0.0, 0.01)),
+        late=luck.choice((0.0, 0.3)),
+    )
+    max_parallel = luck.randint(1, 4)
+    plan = plan_of(graph, settle=0)
+    model = Model(graph, max_parallel)
+    world.on_fall = model.fell
+    process = Process(plan, world, max_parallel=max_parallel)
+    stop_at = luck.choice((None, None, luck.randint(1, 60)))
+    records = process.run(stop_at=stop_at, watch=model.take)
+    if fold(records).outcome is not RunOutcome.INTERRUPTED:
+        judge(graph, world.broken | model.fell_at_work, records)
+
+
+def judge(graph, may_fail, records):
+    """No fall may change the end: only what cannot be mended has failed."""
+    states = {name: c.state for name, c in fold(records).components.items()}
+    failed = {name for name, state in states.items() if state is ComponentState.FAILED}
+    assert failed <= may_fail
+    below = order.stands_on(graph)
+    blocked = {name for name in graph if failed & set(below[name])}
+    for name in set(graph) - failed:
+        expected = {ComponentState.BLOCKED} if name in blocked else UP
+        assert states[name] in expected
+    assert isinstance(records[-1].event, RunFinished)
+
+
+@settings(max_examples=50)
+@given(luck=st.randoms(use_true_random=False))
+def test_whatever_happens_when_the_run_ends_as_the_model_says(luck):
+    a_run_like_no_other(luck)
+
+
+def test_hundreds_of_interleavings():
+    for seed in range(600):
+        try:
+            a_run_like_no_other(random.Random(seed))
+        except AssertionError as error:
+            raise AssertionError(f"seed {seed}") from error
