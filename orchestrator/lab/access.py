@@ -32,25 +32,23 @@ def make_access(definition: Definition, instance: Instance) -> None:
 
 
 def overlay_text(definition: Definition, instance: Instance) -> str:
-    """The lab's inventory; JSON is YAML, too."""
+    """The lab's inventory; JSON is YAML, too.
+
+    What holds for all stands at each host as well, else a group_vars/all of the site would win.
+    """
     known = instance.folder / "known_hosts"
-    content = {
-        "all": {
-            "vars": {
-                "ansible_user": "root",
-                "ansible_ssh_private_key_file": str(instance.folder / "id_ed25519"),
-                "ansible_ssh_common_args": f"-o UserKnownHostsFile={known} "
-                "-o StrictHostKeyChecking=yes",
-                "management_network": str(instance.subnet),
-                "site_secrets": str(instance.folder / "secrets"),
-            },
-            "hosts": {
-                host.name: {"ansible_host": instance.address(host.number)}
-                for host in definition.hosts
-            },
-        }
+    shared = {
+        "ansible_user": "root",
+        "ansible_ssh_private_key_file": str(instance.folder / "id_ed25519"),
+        "ansible_ssh_common_args": f"-o UserKnownHostsFile={known} -o StrictHostKeyChecking=yes",
+        "management_network": str(instance.subnet),
+        "site_secrets": str(instance.folder / "secrets"),
     }
-    return json.dumps(content, indent=2) + "\n"
+    hosts = {
+        host.name: {"ansible_host": instance.address(host.number), **shared}
+        for host in definition.hosts
+    }
+    return json.dumps({"all": {"vars": shared, "hosts": hosts}}, indent=2) + "\n"
 
 
 def identity(instance: Instance, host: LabHost) -> bytes:

@@ -103,8 +103,11 @@ def boot(definition: Definition, instance: Instance, hosts: Iterable[LabHost]) -
     if not chosen:
         return
     make_networks(definition, instance)
-    podman("init", *chosen)
-    plug(instance, {chosen[name]: pid for name, pid in _processes(chosen).items()})
+    known = containers(instance)
+    fresh = [name for name in chosen if not known[name].pid]
+    if fresh:
+        podman("init", *fresh)
+    plug(instance, [(chosen[name], pid) for name, pid in _processes(chosen).items()])
     podman("start", *chosen)
 
 

@@ -26,8 +26,15 @@ REPOSITORY = "localhost/drcli-lab"
 BUILD_TIMEOUT = 900.0
 STAGES = 9  # that mmdebstrap tells of, about
 PACKAGES = (
-    "ca-certificates", "curl", "iproute2", "iputils-ping", "openssh-server", "procps", "python3",
-    "systemd", "systemd-sysv",
+    "ca-certificates",
+    "curl",
+    "iproute2",
+    "iputils-ping",
+    "openssh-server",
+    "procps",
+    "python3",
+    "systemd",
+    "systemd-sysv",
 )  # fmt: skip -- what every host has
 OPTIONS = (
     "--variant=minbase",

@@ -64,7 +64,9 @@ class Instance(BaseModel):
 
     def loop(self, number: int) -> Path:
         """The loop device of that number: no other instance has it, also after a reboot."""
-        return Path(f"/dev/loop{FIRST_LOOP + self.subnet.network_address.packed[2] * LOOPS + number}")
+        return Path(
+            f"/dev/loop{FIRST_LOOP + self.subnet.network_address.packed[2] * LOOPS + number}"
+        )
 
 
 def default_name(project: Path, site: str) -> str:
@@ -145,7 +147,8 @@ def make_instance(project: Path, site: str, name: str) -> Instance:
             return found
         if found is not None:
             raise InputError(
-                f"the lab {name} is one of {found.site}, not of {site}", hint="Choose another --name."
+                f"the lab {name} is one of {found.site}, not of {site}",
+                hint="Choose another --name.",
             )
         taken = [*(instance.subnet for instance in all_instances()), *_networks_here()]
         made = Instance(

@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 
 from orchestrator.lab.command import run
@@ -41,17 +41,17 @@ def make_networks(definition: Definition, instance: Instance) -> None:
     _ip([f"link set {network} addrgenmode none up" for network in lacking], room)
 
 
-def plug(instance: Instance, hosts: Mapping[LabHost, int]) -> None:
+def plug(instance: Instance, hosts: Sequence[tuple[LabHost, int]]) -> None:
     """Run the cables of hosts to the first process of each: links up, no address but management's.
 
     The cards have the same hardware addresses after every boot, as real ones do: with new ones
     the neighbours would go on sending to the old ones for half a minute.
     """
     bridge = room = instance.prefix
-    unplug(instance, hosts)
+    unplug(instance, [host for host, _ in hosts])
     outer: list[str] = []
     inner: list[str] = []
-    for host, pid in hosts.items():
+    for host, pid in hosts:
         port = _port(instance, host)
         outer += [
             f"link add {port} type veth peer name {MANAGEMENT} "
@@ -67,7 +67,7 @@ def plug(instance: Instance, hosts: Mapping[LabHost, int]) -> None:
             ]
     _ip(outer)
     _ip(inner, room)
-    for host, pid in hosts.items():
+    for host, pid in hosts:
         lines = [f"link set {name} addrgenmode none up" for name in (MANAGEMENT, *host.networks)]
         lines.append(f"address add {instance.address(host.number)}/24 dev {MANAGEMENT}")
         _ip(lines, prefix=("nsenter", "--target", str(pid), "--net"))

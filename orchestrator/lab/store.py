@@ -139,7 +139,8 @@ def attached() -> dict[Path, str]:
 def _attach(device: Path, path: Path, *, behind: str | None) -> None:
     if behind is not None and not behind.startswith(f"{LABS}/"):
         raise MachineError(
-            f"{device}, meant for {path}, is attached to {behind}", hint=f"losetup --detach {device}"
+            f"{device}, meant for {path}, is attached to {behind}",
+            hint=f"losetup --detach {device}",
         )
     if behind is not None:  # of a lab that is gone
         run(["losetup", "--detach", str(device)])
