@@ -11,13 +11,13 @@ from orchestrator.errors import MachineError, RecoveryError
 # What Debian calls the package of a command the lab needs.
 PACKAGES = {
     "ansible-playbook": "ansible-core",
-    "btrfs": "btrfs-progs",
     "ip": "iproute2",
-    "iptables": "iptables",
     "losetup": "mount",
+    "mkfs.xfs": "xfsprogs",
     "mmdebstrap": "mmdebstrap",
     "podman": "podman",
     "runc": "runc",
+    "ss": "iproute2",
     "ssh": "openssh-client",
     "ssh-keygen": "openssh-client",
 }

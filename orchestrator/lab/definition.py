@@ -3,22 +3,194 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from fnmatch import fnmatchcase
-from ipaddress import IPv4Address, IPv4Network
 from pathlib import Path
 from typing import Annotated
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from orchestrator.errors import InputError, join_errors
 from orchestrator.inventory import load_inventory
-from orchestrator.project import is_slug, site_folder
+from orchestrator.project import site_folder
 from orchestrator.yaml_file import Fault, read_document
 
-LAB_ROOT = Path("/var/lib/drcli/lab")
 SIZE = re.compile(r"(\d+)([KMG])")
+LINK_NAME = r"^[a-z][a-z0-9-]{0,14}$"  # the kernel's own limit
+MANAGEMENT = "mgmt"  # the interface of every host that the controller comes in by
+CONTROLLER_NUMBER = 1  # this machine's own address in the management network
+LAST_NUMBER = 254
+
+Package = Annotated[str, Field(pattern=r"^[a-z0-9][a-z0-9+.-]+$")]
+Name = Annotated[str, Field(pattern=r"^[a-z0-9][a-z0-9_-]{0,40}$")]
+Network = Annotated[str, Field(pattern=LINK_NAME)]
+Disk = Annotated[str, Field(pattern=r"^[a-z][a-z0-9]{0,14}$")]
+
+
+class Client(BaseModel):
+    """A command on a host outside: one that writes until it is ended, or one that looks."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    name: Name
+    host: str
+    command: Annotated[tuple[str, ...], Field(min_length=1)]
+
+
+class AfterCut(BaseModel):
+    """What a power cut leaves behind on these hosts: a shell script, run once at their boot."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    hosts: Annotated[tuple[str, ...], Field(min_length=1)]
+    script: str
+
+
+class LabFile(BaseModel):
+    """lab.yml: what the lab must know beyond the inventory.
+
+    Each of `writers` prints one JSON line for each write that the site acknowledged; `reader` is
+    given all of them on its standard input and prints a line for each that the site lacks.
+    `seed_writes` is how many of each writer a new lab starts with.
+    """
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    networks: tuple[Network, ...] = ()
+    suite: Name = "bookworm"
+    packages: tuple[Package, ...] = ()
+    writers: tuple[Client, ...] = ()
+    reader: Client | None = None
+    seed_writes: int = Field(default=20, ge=0)
+    after_cut: tuple[AfterCut, ...] = ()
+
+
+@dataclass(frozen=True, kw_only=True)
+class LabHost:
+    """One host; `disks` maps a device name to its size in bytes, `number` ends its addresses.
+
+    One that stands `outside` of the hosting room is a client of the site: its power is never cut.
+    """
+
+    name: str
+    number: int
+    networks: tuple[str, ...] = ()
+    feed: str = "A"
+    disks: Mapping[str, int]
+    outside: bool = False
+
+    def __str__(self) -> str:
+        return self.name
+
+
+@dataclass(frozen=True, kw_only=True)
+class Definition:
+    """A site's lab as it is written down: where, its hosts, its lab.yml."""
+
+    project: Path
+    site: str
+    hosts: tuple[LabHost, ...]
+    file: LabFile
+
+    @property
+    def own(self) -> Path:
+        """The site's lab folder in the project: lab.yml, provision/."""
+        return self.project / "inventories" / self.site / "lab"
+
+    @property
+    def inventory(self) -> Path:
+        """The site's hosts file."""
+        return self.project / "inventories" / self.site / "hosts.yml"
+
+    @property
+    def inside(self) -> tuple[LabHost, ...]:
+        """The hosts of the hosting room."""
+        return tuple(host for host in self.hosts if not host.outside)
+
+    def host(self, name: str) -> LabHost:
+        """The host of that name, which is known to be there."""
+        return next(host for host in self.hosts if host.name == name)
+
+    def disks(self) -> Iterator[tuple[LabHost, str, int]]:
+        """Every disk of the lab: its host, its name, its size in bytes; always in one order."""
+        for host in self.hosts:
+            for disk, size in host.disks.items():
+                yield host, disk, size
+
+    def select(self, pattern: str) -> tuple[LabHost, ...]:
+        """The hosts whose name matches one of the comma-separated globs.
+
+        Raises:
+            InputError: no host matches.
+        """
+        globs = [part.strip() for part in pattern.split(",") if part.strip()]
+        chosen = tuple(h for h in self.hosts if any(fnmatchcase(h.name, glob) for glob in globs))
+        if not chosen:
+            raise InputError(
+                f"no host of {self.site} matches {pattern!r}",
+                hint=f"Its hosts: {', '.join(h.name for h in self.hosts)}.",
+            )
+        return chosen
+
+
+def load_definition(project: Path, site: str) -> Definition:
+    """Read a site's inventory and lab.yml.
+
+    Raises:
+        InputError: the site, its lab.yml or a lab variable of a host is missing or wrong; the
+            message has one line for each fault.
+    """
+    folder = site_folder(project, site)
+    path = folder / "hosts.yml"
+    document = read_document(folder / "lab" / "lab.yml")
+    try:
+        file = LabFile.model_validate(document.content)
+    except ValidationError as error:
+        raise document.error([*document.faults, *_explain(error)]) from None
+    inventory = load_inventory(path)
+    errors: list[InputError] = []
+    hosts: list[LabHost] = []
+    for name in inventory.all_hosts:
+        try:
+            hosts.append(host_of(name, inventory.variables(name), networks=file.networks))
+        except ValueError as error:
+            errors.append(InputError(f"{path}: host {name}: {error}", hint="Mend its variables."))
+    errors += [InputError(f"{path}: {what}", hint="Mend it.") for what in _shared_numbers(hosts)]
+    faults = [*document.faults, *_unknown_hosts(file, {host.name: host for host in hosts})]
+    if faults and not errors:
+        errors.append(document.error(faults))
+    if errors:
+        raise join_errors(errors)
+    return Definition(project=project, site=site, hosts=tuple(hosts), file=file)
+
+
+def host_of(name: str, values: Mapping[str, object], *, networks: Iterable[str]) -> LabHost:
+    """A host from its inventory variables.
+
+    Raises:
+        ValueError: one of them is missing or wrong.
+    """
+    number = values.get("host_number")
+    if not isinstance(number, int) or not CONTROLLER_NUMBER < number <= LAST_NUMBER:
+        raise ValueError(f"host_number {number!r} is no number from 2 to {LAST_NUMBER}")
+    chosen = values.get("networks", [])
+    if not isinstance(chosen, list) or not set(chosen) <= set(networks):
+        raise ValueError(f"networks {chosen!r} is no list of some of {', '.join(networks)}")
+    disks = values.get("lab_disks", {})
+    if not isinstance(disks, dict):
+        raise ValueError(f"lab_disks {disks!r} is not a mapping of names to sizes")  # noqa: TRY004 -- one error for all of a host's variables
+    outside = values.get("lab_outside", False)
+    if not isinstance(outside, bool) or (outside and disks):
+        raise ValueError("lab_outside is true or false, and such a host has no lab_disks")
+    return LabHost(
+        name=name,
+        number=number,
+        networks=tuple(chosen),
+        feed=str(values.get("power_feed", "A")),
+        disks={str(disk): size_of(size) for disk, size in disks.items()},
+        outside=outside,
+    )
 
 
 def size_of(text: object) -> int:
@@ -33,162 +205,7 @@ def size_of(text: object) -> int:
     return int(found[1]) * {"K": 1 << 10, "M": 1 << 20, "G": 1 << 30}[found[2]]
 
 
-Package = Annotated[str, Field(pattern=r"^[a-z0-9][a-z0-9+.-]+$")]
-Name = Annotated[str, Field(pattern=r"^[a-z0-9][a-z0-9_-]{0,40}$")]
-Size = Annotated[int, BeforeValidator(size_of)]
-
-
-class Writer(BaseModel):
-    """A client on `host`: one that writes until it is ended, or one that looks."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid")
-
-    name: Name
-    host: str
-    command: Annotated[tuple[str, ...], Field(min_length=1)]
-
-
-class LabFile(BaseModel):
-    """lab.yml: what the lab must know beyond the inventory.
-
-    Each of `writers` prints one JSON line for each write that the site acknowledged; `reader` is
-    given all of them on its standard input and prints a line for each that the site lacks.
-    `seed_writes` are the writes of each writer that a new lab starts with; `after_cut` names the
-    faults of faults.yml that every power cut leaves behind on the hosts it hits.
-    """
-
-    model_config = ConfigDict(frozen=True, extra="forbid")
-
-    management_network: IPv4Network
-    networks: tuple[Annotated[str, Field(pattern=r"^[a-z][a-z0-9-]{0,14}$")], ...]
-    suite: Name = "bookworm"
-    base_packages: tuple[Package, ...]
-    images: dict[Name, tuple[Package, ...]]
-    writers: tuple[Writer, ...] = ()
-    reader: Writer | None = None
-    seed_writes: int = Field(default=20, ge=0)
-    after_cut: tuple[str, ...] = ()
-
-
-@dataclass(frozen=True, kw_only=True)
-class LabHost:
-    """One host of the lab; `disks` maps a device name to its size in bytes."""
-
-    name: str
-    address: str
-    image: str
-    networks: tuple[str, ...]
-    feed: str
-    disks: dict[str, int]
-
-    def __str__(self) -> str:
-        return self.name
-
-
-@dataclass(frozen=True, kw_only=True)
-class Lab:
-    """A site's lab: its hosts, its lab.yml, and the folder of its keys, disks and ledger."""
-
-    site: str
-    project: Path
-    hosts: tuple[LabHost, ...]
-    file: LabFile
-    folder: Path
-
-    @property
-    def inventory(self) -> Path:
-        """The site's hosts file."""
-        return self.project / "inventories" / self.site / "hosts.yml"
-
-    @property
-    def own(self) -> Path:
-        """The site's lab folder in the project: lab.yml, faults.yml, provision/, seed.yml."""
-        return self.project / "inventories" / self.site / "lab"
-
-    @property
-    def management(self) -> str:
-        """The name of podman's management network, prefix of every container's name."""
-        return f"drcli-{self.site}-mgmt"
-
-    def container(self, host: LabHost) -> str:
-        """The name of a host's container."""
-        return f"drcli-{self.site}-{host.name}"
-
-    def host(self, name: str) -> LabHost:
-        """The host of that name.
-
-        Raises:
-            InputError: there is none.
-        """
-        return self.select(name)[0]
-
-    def select(self, pattern: str | None = None, *, feed: str | None = None) -> tuple[LabHost, ...]:
-        """The hosts whose name matches one of the comma-separated globs, on that power feed.
-
-        Raises:
-            InputError: no host matches.
-        """
-        globs = [part.strip() for part in (pattern or "*").split(",") if part.strip()]
-        chosen = tuple(
-            h
-            for h in self.hosts
-            if any(fnmatchcase(h.name, glob) for glob in globs) and feed in (None, h.feed)
-        )
-        if not chosen:
-            fed = f" on feed {feed}" if feed else ""
-            raise InputError(
-                f"no host of {self.site} matches {pattern or '*'!r}{fed}",
-                hint=f"Its hosts: {', '.join(h.name for h in self.hosts)}.",
-            )
-        return chosen
-
-
-def lab_folder(site: str) -> Path:
-    """Where the lab of a site keeps its state, also when the project's files are gone.
-
-    Raises:
-        InputError: the name is not one a site can have.
-    """
-    if not is_slug(site):
-        raise InputError(
-            f"{site!r} cannot be a site's name", hint="Small letters, digits and hyphens only."
-        )
-    return LAB_ROOT / site
-
-
-def load_lab(project: Path, site: str) -> Lab:
-    """Read a site's inventory and lab.yml.
-
-    Raises:
-        InputError: the site, its lab.yml or a lab variable of a host is missing or wrong; the
-            message has one line for each fault.
-    """
-    folder = site_folder(project, site)
-    path = folder / "hosts.yml"
-    document = read_document(folder / "lab" / "lab.yml")
-    try:
-        file = LabFile.model_validate(document.content)
-    except ValidationError as error:
-        raise document.error([*document.faults, *explain(error)]) from None
-    inventory = load_inventory(path)
-    errors: list[InputError] = []
-    hosts: list[LabHost] = []
-    for name in inventory.all_hosts:
-        try:
-            hosts.append(_host(name, inventory.variables(name), file=file))
-        except ValueError as error:
-            errors.append(
-                InputError(f"{path}: host {name}: {error}", hint="Mend the host's variables.")
-            )
-    faults = [*document.faults, *_cross_faults(file, hosts)]
-    if faults:
-        errors.append(document.error(faults))
-    if errors:
-        raise join_errors(errors)
-    return Lab(site=site, project=project, hosts=tuple(hosts), file=file, folder=lab_folder(site))
-
-
-def explain(error: ValidationError) -> list[Fault]:
+def _explain(error: ValidationError) -> list[Fault]:
     """Pydantic's findings as faults of a file."""
     return [
         Fault(location=tuple(e["loc"]), what=e["msg"].removeprefix("Value error, "))
@@ -196,41 +213,31 @@ def explain(error: ValidationError) -> list[Fault]:
     ]
 
 
-def _host(name: str, values: Mapping[str, object], *, file: LabFile) -> LabHost:
-    address = str(values.get("ansible_host", ""))
-    network = file.management_network
-    first = network.network_address + 2  # the one before is the controller's
-    if not first <= IPv4Address(address) < network.broadcast_address:
-        raise ValueError(f"ansible_host {address} is not free in {file.management_network}")
-    image = str(values.get("lab_image", ""))
-    if image not in file.images:
-        raise ValueError(f"lab_image {image!r} is not one of {', '.join(file.images)}")
-    networks = values.get("networks", [])
-    if not isinstance(networks, list) or not set(networks) <= set(file.networks):
-        raise ValueError(f"networks {networks!r} is no list of some of {', '.join(file.networks)}")
-    disks = values.get("lab_disks", {})
-    if not isinstance(disks, dict):
-        raise ValueError(f"lab_disks {disks!r} is not a mapping of names to sizes")  # noqa: TRY004 -- one error for all of a host's variables
-    return LabHost(
-        name=name,
-        address=address,
-        image=image,
-        networks=tuple(networks),
-        feed=str(values.get("power_feed", "A")),
-        disks={str(disk): size_of(size) for disk, size in disks.items()},
-    )
-
-
-def _cross_faults(file: LabFile, hosts: list[LabHost]) -> Iterator[Fault]:
-    taken: dict[str, str] = {}
+def _shared_numbers(hosts: Iterable[LabHost]) -> Iterator[str]:
+    taken: dict[int, str] = {}
     for host in hosts:
-        if host.address in taken:
-            what = f"{host.name} and {taken[host.address]} share the address {host.address}"
-            yield Fault(location=("management_network",), what=what)
-        taken[host.address] = host.name
-    names = {host.name for host in hosts}
+        if host.number in taken:
+            yield f"{taken[host.number]} and {host.name} share the host_number {host.number}"
+        taken[host.number] = host.name
+
+
+def _unknown_hosts(file: LabFile, hosts: Mapping[str, LabHost]) -> Iterator[Fault]:
     for place, writer in enumerate(file.writers):
-        if writer.host not in names:
-            yield Fault(location=("writers", place, "host"), what=f"no host {writer.host!r}")
-    if file.reader and file.reader.host not in names:
-        yield Fault(location=("reader", "host"), what=f"no host {file.reader.host!r}")
+        yield from _client_faults(writer, hosts, ("writers", place, "host"))
+    if file.reader:
+        yield from _client_faults(file.reader, hosts, ("reader", "host"))
+    for place, left in enumerate(file.after_cut):
+        for number, name in enumerate(left.hosts):
+            if name not in hosts:
+                location = ("after_cut", place, "hosts", number)
+                yield Fault(location=location, what=f"no host {name!r}")
+
+
+def _client_faults(
+    client: Client, hosts: Mapping[str, LabHost], location: tuple[str | int, ...]
+) -> Iterator[Fault]:
+    if client.host not in hosts:
+        yield Fault(location=location, what=f"no host {client.host!r}")
+    elif not hosts[client.host].outside:
+        what = f"{client.host} would lose its power too"
+        yield Fault(location=location, what=what, todo="name a host with lab_outside: true")

@@ -1,32 +1,35 @@
-"""One command at a time changes a lab."""
+"""One command at a time changes a lab, and one at a time shares out what a machine has once."""
 
 from __future__ import annotations
 
+import os
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
+from pathlib import Path
+from typing import BinaryIO
 
 from orchestrator.errors import LockedError, MachineError
 from orchestrator.kernel_lock import take_lock
-from orchestrator.lab.definition import LAB_ROOT, lab_folder
 
-PATIENCE = 120.0  # seconds: a cut or a boot of a few hosts by somebody else is over by then
+LABS = Path("/var/lib/drcli/labs")  # one folder for each instance
+PATIENCE = 120.0  # seconds: a cut or a boot by somebody else is over by then
 
 
 @contextmanager
-def lab_lock(site: str) -> Iterator[None]:
-    """Hold the lock of a site's lab while the block runs.
+def lab_lock(name: str) -> Iterator[None]:
+    """Hold the lock of that name while the block runs; the last one out removes its file.
 
     Raises:
         LockedError: somebody else held it for longer than one waits.
-        MachineError: the lab's folder cannot be written.
+        MachineError: the folder of the labs cannot be written.
     """
-    path = LAB_ROOT / f"{lab_folder(site).name}.lock"
+    path = LABS / f".{name}.lock"
     try:
-        LAB_ROOT.mkdir(mode=0o755, parents=True, exist_ok=True)
-        lock = take_lock(path, patience=PATIENCE)
+        lock = _take(path)
     except TimeoutError as error:
         raise LockedError(
-            f"another command is changing the lab of {site} ({path})",
+            f"another command is changing this lab ({path})",
             hint="Wait for it to end, or end it; then try again.",
         ) from error
     except OSError as error:
@@ -37,4 +40,16 @@ def lab_lock(site: str) -> Iterator[None]:
     try:
         yield
     finally:
+        path.unlink(missing_ok=True)
+        lock.close()
+
+
+def _take(path: Path) -> BinaryIO:
+    """Whoever waited may have got the lock of a file that is removed by now: not that one."""
+    until = time.monotonic() + PATIENCE
+    while True:
+        path.parent.mkdir(mode=0o755, parents=True, exist_ok=True)
+        lock = take_lock(path, patience=until - time.monotonic())
+        if path.exists() and os.path.samestat(os.fstat(lock.fileno()), path.stat()):
+            return lock
         lock.close()

@@ -11,16 +11,18 @@ from pathlib import Path
 
 from orchestrator.errors import MachineError, RecoveryError
 from orchestrator.lab.command import missing, run
-from orchestrator.lab.definition import Lab
+from orchestrator.lab.definition import Definition
+from orchestrator.lab.image import REPOSITORY
+from orchestrator.lab.instance import Instance
 from orchestrator.lab.podman import podman
 from orchestrator.lab.progress import Step, Tell
 
-IMAGE_SPACE = 5 << 30  # bytes the images of a dozen hosts take, with what building them needs
+IMAGE_SPACE = 4 << 30  # bytes the image takes, with what making it needs
 WRITTEN_TO_A_DISK = 1 << 30  # bytes, at most: a third to a half of it was seen
 INOTIFY = Path("/proc/sys/fs/inotify/max_user_instances")
-INOTIFY_EACH_HOST = 64  # systemd and the services of one host
+INOTIFY_NEEDED = 4096  # one host takes three to six, near the limit a boot freezes in silence
 CGROUPS: tuple[tuple[str, ...], ...] = ((), ("--cgroup-manager", "cgroupfs"))
-COMMANDS = ("podman", "ip", "losetup", "ssh", "ssh-keygen")
+COMMANDS = ("podman", "ip", "ss", "losetup", "mkfs.xfs", "ssh", "ssh-keygen")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -37,8 +39,8 @@ class Needs:
         return self.runtime + self.cgroups
 
 
-def check_machine(lab: Lab) -> None:
-    """Say now what would fail later: root, commands, kernel features, disk space.
+def check_root() -> None:
+    """Refuse to go on where labs cannot be made or found at all.
 
     Raises:
         MachineError: with the mend in its hint.
@@ -51,24 +53,22 @@ def check_machine(lab: Lab) -> None:
     for command in COMMANDS:
         if not shutil.which(command):
             raise missing(command)
+
+
+def check_machine(definition: Definition, instance: Instance, *, tell: Tell) -> None:
+    """Say now what would fail later: commands, kernel features, disk space, inotify instances.
+
+    Raises:
+        MachineError: with the mend in its hint.
+    """
     if not any(map(shutil.which, ("crun", "runc"))):
         raise missing("runc")
-    _check_network_backend()
-    if any(host.disks for host in lab.hosts):
-        _need_kernel("loop", Path("/dev/loop-control"))
+    _need_kernel("loop", Path("/dev/loop-control"))
+    disks = sum(len(host.disks) for host in definition.hosts)
+    if disks:
         _need_kernel("btrfs", Path("/dev/btrfs-control"))
-    _check_space(lab)
-
-
-def _check_network_backend() -> None:
-    backend = podman("info", "--format", "{{.Host.NetworkBackend}}").strip()
-    if backend != "netavark":
-        raise MachineError(
-            f"podman's network backend is {backend!r}: the lab needs netavark",
-            hint="As root: apt-get install netavark, then podman system reset.",
-        )
-    if not shutil.which("iptables"):
-        raise missing("iptables")
+    _check_space(instance, disks)
+    raise_inotify(tell)
 
 
 def _need_kernel(module: str, device: Path) -> None:
@@ -81,53 +81,46 @@ def _need_kernel(module: str, device: Path) -> None:
         )
 
 
-def _check_space(lab: Lab) -> None:
-    """Room for the hosts' disks and for the images; what lies on one filesystem is added up.
+def _check_space(instance: Instance, disks: int) -> None:
+    """Room for the hosts' disks and for the image; what lies on one file system is added up.
 
     The disks are sparse: each takes what is written to it, far less than its size.
     """
-    disks = lab.folder / "disks"
-    wanted = sum(
-        min(size, WRITTEN_TO_A_DISK) for host in lab.hosts for disk, size in host.disks.items()
-        if not (disks / f"{host.name}-{disk}").exists()
-    )  # fmt: skip
-    here = lab.folder
-    while not here.exists():
-        here = here.parent
-    stored = podman("images", "--quiet", "--filter", "reference=localhost/drcli-lab/*").strip()
     storage = Path(podman("info", "--format", "{{.Store.GraphRoot}}").strip())
-    storage = storage if storage.exists() else Path("/")
-    needs: dict[int, list[tuple[Path, int, str]]] = {}
-    for folder, need, what in (
-        (here, wanted, "the hosts' disks"),
-        (storage, 0 if stored else IMAGE_SPACE, "the images"),
+    image = podman("images", "--quiet", "--filter", f"reference={REPOSITORY}/*").strip()
+    store = (instance.folder / "store.img").exists()
+    needs: dict[int, tuple[Path, int]] = {}
+    for folder, need in (
+        (instance.folder, 0 if store else disks * WRITTEN_TO_A_DISK),
+        (storage if storage.exists() else Path("/"), 0 if image else IMAGE_SPACE),
     ):
-        if need:
-            needs.setdefault(folder.stat().st_dev, []).append((folder, need, what))
-    for together in needs.values():
-        folder, need = together[0][0], sum(need for _, need, _ in together)
+        device = folder.stat().st_dev
+        needs[device] = (folder, need + needs.get(device, (folder, 0))[1])
+    for folder, need in needs.values():
         free = shutil.disk_usage(folder).free
         if free < need:
-            what = " and ".join(what for *_, what in together)
             raise MachineError(
-                f"{folder} has {free >> 20} MiB free; {what} need {need >> 20} MiB",
+                f"{folder} has {free >> 20} MiB free; the lab needs {need >> 20} MiB",
                 hint=f"Free {(need - free) >> 20} MiB there (podman image prune may help).",
             )
 
 
-def raise_inotify(hosts: int, tell: Tell) -> None:
-    """Let this machine watch enough files for that many systemds; `lab down` leaves it raised."""
-    need = 128 + INOTIFY_EACH_HOST * hosts
+def raise_inotify(tell: Tell) -> None:
+    """Let this machine watch enough files for every systemd; it stays raised when a lab goes down.
+
+    Others may count on it by then.
+    """
     has = int(INOTIFY.read_text(encoding="ascii"))
-    if has < need:
-        try:
-            INOTIFY.write_text(str(need), encoding="ascii")
-        except OSError as error:
-            raise MachineError(
-                f"fs.inotify.max_user_instances is {has}; {hosts} hosts need {need}",
-                hint=f"sysctl fs.inotify.max_user_instances={need}",
-            ) from error
-        tell(Step(stage="machine", note=f"raised fs.inotify.max_user_instances {has} -> {need}"))
+    if has >= INOTIFY_NEEDED:
+        return
+    try:
+        INOTIFY.write_text(str(INOTIFY_NEEDED), encoding="ascii")
+    except OSError as error:
+        raise MachineError(
+            f"fs.inotify.max_user_instances is {has}: too few for a lab's systemds",
+            hint=f"As root: sysctl fs.inotify.max_user_instances={INOTIFY_NEEDED}",
+        ) from error
+    tell(Step(stage="machine", note=f"fs.inotify.max_user_instances {has} -> {INOTIFY_NEEDED}"))
 
 
 def probe_needs(image: str) -> Needs:

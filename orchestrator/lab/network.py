@@ -1,119 +1,150 @@
-"""The lab's networks: podman's for management, and cables to bare bridges for the site's data.
+"""The cables of a lab's hosts: to the controller's bridge, and to bare bridges for the site's data.
 
-The bridges stand in a network namespace of their own: this machine has no address on them, its
-firewall does not see them, and removing the namespace removes bridges and cables together.
+The data bridges stand in a network namespace of their own, the switch room: this machine has no
+address on them, its firewall does not see them, and removing the namespace removes all of it.
+
+The management bridge is the controller's alone. Its ports are isolated from each other, at layer 2
+and so for every protocol: no host finds a way around the site's routers there.
 """
 
 from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Iterable
-from dataclasses import dataclass
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 
 from orchestrator.lab.command import run
-from orchestrator.lab.definition import Lab, LabHost
-from orchestrator.lab.podman import LABEL, networks, podman
+from orchestrator.lab.definition import CONTROLLER_NUMBER, MANAGEMENT, Definition, LabHost
+from orchestrator.lab.instance import Instance
 
-MANAGEMENT = "eth0"  # podman's name for a container's first network card
 LOCALLY_ADMINISTERED = 0x02  # the first byte of a hardware address that no maker has given out
 NAMESPACES = Path("/run/netns")
 
 
-@dataclass(frozen=True, kw_only=True)
-class Cable:
-    """One cable: from a port in the lab's switch room to the interface `network` of a host."""
-
-    host: str
-    network: str
-    port: str
-
-
-def switch_room(site: str) -> str:
-    """The network namespace that holds a lab's bridges."""
-    return f"drcli-{site}"
-
-
-def cables_of(lab: Lab, host: LabHost) -> tuple[Cable, ...]:
-    """The cables of a host; a port is named by its number in the whole lab."""
-    every = [(h.name, network) for h in lab.hosts for network in h.networks]
-    return tuple(
-        Cable(host=host.name, network=network, port=f"port{every.index((host.name, network))}")
-        for network in host.networks
-    )
-
-
-def controller_address(lab: Lab) -> str:
-    """This machine's address on the management network: the first one."""
-    return str(lab.file.management_network.network_address + 1)
-
-
-def make_networks(lab: Lab) -> None:
-    """Make what is missing of the management network, the switch room and its bridges."""
-    if lab.management not in networks(lab.site):
-        podman(
-            "network", "create", "--internal", "--disable-dns", "--label", f"{LABEL}={lab.site}",
-            "--subnet", str(lab.file.management_network), "--gateway", controller_address(lab),
-            lab.management,
-        )  # fmt: skip
-    room = switch_room(lab.site)
+def make_networks(definition: Definition, instance: Instance) -> None:
+    """Make what is missing of the management bridge, the switch room and its bridges."""
+    bridge = room = instance.prefix
+    if bridge not in _links():
+        _ip(
+            [
+                f"link add {bridge} type bridge mcast_snooping 0",
+                f"link set {bridge} addrgenmode none up",
+                f"address add {instance.address(CONTROLLER_NUMBER)}/24 dev {bridge}",
+            ]
+        )
     if not (NAMESPACES / room).exists():
         run(["ip", "netns", "add", room])
-    there = {link["ifname"] for link in _links(room)}
-    for network in lab.file.networks:
-        if network not in there:
-            run(["ip", "-n", room, "link", "add", network, "type", "bridge", "mcast_snooping", "0"])
-        run(["ip", "-n", room, "link", "set", network, "addrgenmode", "none"])
-        run(["ip", "-n", room, "link", "set", network, "up"])
+    there = _links(room)
+    lacking = [network for network in definition.file.networks if network not in there]
+    _ip([f"link add {network} type bridge mcast_snooping 0" for network in lacking], room)
+    _ip([f"link set {network} addrgenmode none up" for network in lacking], room)
 
 
-def hardware_address(site: str, host: str, interface: str) -> str:
-    """The address of a network card: the same after every boot, as real cards' are.
+def plug(instance: Instance, hosts: Sequence[tuple[LabHost, int]]) -> None:
+    """Run the cables of hosts to the first process of each: links up, no address but management's.
 
-    With a new one at each boot, every neighbour would go on sending to the old one for half a
-    minute after a power cut.
+    The cards have the same hardware addresses after every boot, as real ones do: with new ones
+    the neighbours would go on sending to the old ones for half a minute.
     """
-    digest = hashlib.sha256(f"{site} {host} {interface}".encode()).digest()
+    bridge = room = instance.prefix
+    unplug(instance, [host for host, _ in hosts])
+    outer: list[str] = []
+    inner: list[str] = []
+    for host, pid in hosts:
+        port = _port(instance, host)
+        outer += [
+            f"link add {port} type veth peer name {MANAGEMENT} "
+            f"address {_hardware(instance, host, MANAGEMENT)} netns {pid}",
+            f"link set {port} master {bridge} addrgenmode none up",
+            f"link set {port} type bridge_slave isolated on",
+        ]
+        for network, cable in _data_ports(host).items():
+            inner += [
+                f"link add {cable} type veth peer name {network} "
+                f"address {_hardware(instance, host, network)} netns {pid}",
+                f"link set {cable} master {network} addrgenmode none up",
+            ]
+    _ip(outer)
+    _ip(inner, room)
+    for host, pid in hosts:
+        lines = [f"link set {name} addrgenmode none up" for name in (MANAGEMENT, *host.networks)]
+        lines.append(f"address add {instance.address(host.number)}/24 dev {MANAGEMENT}")
+        _ip(lines, prefix=("nsenter", "--target", str(pid), "--net"))
+
+
+def unplug(instance: Instance, hosts: Iterable[LabHost]) -> None:
+    """Pull every cable of these hosts: nothing that they still say reaches anybody."""
+    chosen = list(hosts)
+    _delete([_port(instance, host) for host in chosen])
+    _delete([port for host in chosen for port in _data_ports(host).values()], instance.prefix)
+
+
+def remove_networks(prefix: str) -> bool:
+    """Remove the bridge and the switch room of that name, with all cables; True if one was there."""
+    there = prefix in _links()
+    if there:
+        run(["ip", "link", "delete", prefix], allow=True)
+    room = (NAMESPACES / prefix).exists()
+    if room:
+        run(["ip", "netns", "delete", prefix], allow=True)
+    # A cable whose host was killed goes with its host; one that was never plugged, with this.
+    _delete([name for name in _links() if name.startswith(_port_prefix(prefix))])
+    return there or room
+
+
+def bridges() -> set[str]:
+    """The names of all links of this machine's own and of its namespaces."""
+    rooms = {path.name for path in NAMESPACES.iterdir()} if NAMESPACES.is_dir() else set()
+    return _links() | rooms
+
+
+def end_connections(instance: Instance) -> None:
+    """End this machine's connections to the lab, so that nothing hangs on one whose peer is dead.
+
+    Whoever holds one (Ansible's shared SSH connections, a gate's) sees an error at once.
+    """
+    run(["ss", "--kill", "--no-header", "--tcp", "dst", str(instance.subnet)], allow=True)
+
+
+def _port(instance: Instance, host: LabHost) -> str:
+    return f"{_port_prefix(instance.prefix)}{host.number}"
+
+
+def _port_prefix(prefix: str) -> str:
+    return f"{prefix.removeprefix('drcli-')}-"
+
+
+def _data_ports(host: LabHost) -> dict[str, str]:
+    return {network: f"p{host.number}-{place}" for place, network in enumerate(host.networks)}
+
+
+def _hardware(instance: Instance, host: LabHost, interface: str) -> str:
+    digest = hashlib.sha256(f"{instance.name} {host.name} {interface}".encode()).digest()
     return ":".join(f"{byte:02x}" for byte in (LOCALLY_ADMINISTERED, *digest[:5]))
 
 
-def plug(lab: Lab, host: LabHost, *, pid: int) -> None:
-    """Run the host's cables to the process `pid` of its container: links up, no address."""
-    room = switch_room(lab.site)
-    inside = ["nsenter", "--target", str(pid), "--net", "ip", "link", "set"]
-    run([*inside, MANAGEMENT, "address", hardware_address(lab.site, host.name, MANAGEMENT)])
-    there = {link["ifname"] for link in _links(room)}
-    for cable in cables_of(lab, host):
-        if cable.port in there:
-            run(["ip", "-n", room, "link", "delete", cable.port], allow=True)
-        run(
-            ["ip", "-n", room, "link", "add", cable.port, "alias", f"{cable.host} {cable.network}",
-             "type", "veth", "peer", "name", cable.network,
-             "address", hardware_address(lab.site, host.name, cable.network), "netns", str(pid)]
-        )  # fmt: skip
-        run(["ip", "-n", room, "link", "set", cable.port, "addrgenmode", "none",
-             "master", cable.network, "up"])  # fmt: skip
-        run([*inside, cable.network, "up"])
+def _links(room: str = "") -> set[str]:
+    listed = run(["ip", *(("-n", room) if room else ()), "-json", "link", "show"])
+    return {link["ifname"] for link in json.loads(listed or "[]")}
 
 
-def plugged(lab: Lab, hosts: Iterable[LabHost]) -> dict[str, int]:
-    """How many cables of each host are in place."""
-    room = switch_room(lab.site)
-    there = {link["ifname"] for link in _links(room)} if (NAMESPACES / room).exists() else set()
-    return {h.name: sum(c.port in there for c in cables_of(lab, h)) for h in hosts}
+def _delete(links: Iterable[str], room: str = "") -> None:
+    """Delete those of the links that are there; each may vanish meanwhile, with its host."""
+    if room and not (NAMESPACES / room).exists():
+        return
+    there = _links(room)
+    lines = [f"link delete {link}" for link in links if link in there]
+    if lines:
+        namespace = ("-n", room) if room else ()
+        run(["ip", *namespace, "-force", "-batch", "-"], stdin=_batch(lines), allow=True)
 
 
-def remove_networks(site: str) -> None:
-    """Remove the switch room with all in it, and podman's management network."""
-    room = switch_room(site)
-    if (NAMESPACES / room).exists():
-        run(["ip", "netns", "delete", room])
-    for network in networks(site):
-        podman("network", "rm", "--force", network, allow=True)
+def _ip(lines: Iterable[str], room: str = "", *, prefix: Iterable[str] = ()) -> None:
+    text = _batch(lines)
+    if text:
+        run([*prefix, "ip", *(("-n", room) if room else ()), "-batch", "-"], stdin=text)
 
 
-def _links(room: str) -> list[dict[str, str]]:
-    listed = run(["ip", "-n", room, "-json", "link", "show"])
-    links: list[dict[str, str]] = json.loads(listed) if listed.strip() else []
-    return links
+def _batch(lines: Iterable[str]) -> bytes:
+    return "".join(f"{line}\n" for line in lines).encode()

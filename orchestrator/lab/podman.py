@@ -1,14 +1,23 @@
-"""Podman, through its command line: the few things the lab asks of it, as typed functions."""
+"""Podman, through its command line: the few things the lab asks of it, as typed functions.
+
+Containers have no network of podman's: cables.py gives them theirs. So podman has no addresses to
+share out, and none to leak when it is killed.
+"""
 
 from __future__ import annotations
 
 import json
+import subprocess
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
+from orchestrator.errors import RecoveryError
 from orchestrator.lab.command import run
+from orchestrator.lab.instance import Instance
 
-LABEL = "drcli.lab"  # =SITE on every container and network of a lab
+LABEL = "drcli.lab"  # =NAME on every container of an instance
+TIMEOUT = 60.0
+TRIES = 5  # the first removal of a container whose podman was killed may fail
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -18,33 +27,39 @@ class Container:
     name: str
     running: bool
     pid: int
-    image: str
 
 
 def podman(
-    *arguments: str, stdin: bytes | None = None, timeout: float = 120.0, allow: bool = False
+    *arguments: str, stdin: bytes | None = None, timeout: float = TIMEOUT, allow: bool = False
 ) -> str:
     """Run one podman command; see `command.run`."""
     return run(["podman", *arguments], stdin=stdin, timeout=timeout, allow=allow)
 
 
-def containers(site: str) -> dict[str, Container]:
-    """Every container of a site's lab, by name; found by label or name, whatever state it is in."""
-    names: set[str] = set()
-    for chosen in (f"label={LABEL}={site}", f"name=^drcli-{site}-"):
-        names.update(podman("ps", "--all", "--filter", chosen, "--format", "{{.Names}}").split())
+def containers(instance: Instance) -> dict[str, Container]:
+    """Every container of an instance, by name, whatever state it is in.
+
+    One whose process is gone does not run, whatever podman believes.
+    """
+    chosen = ("--filter", f"label={LABEL}={instance.name}")
+    names = podman("ps", "--all", *chosen, "--format", "{{.Names}}").split()
     if not names:
         return {}
-    inspected = json.loads(podman("container", "inspect", *sorted(names)))
-    return {
-        c["Name"]: Container(
-            name=c["Name"],
-            running=bool(c["State"]["Running"]),
-            pid=int(c["State"]["Pid"]),
-            image=str(c["ImageName"]),
-        )
-        for c in inspected
-    }
+    found = {}
+    for c in json.loads(podman("container", "inspect", *sorted(names))):
+        pid = int(c["State"]["Pid"])
+        running = c["State"]["Status"] == "running" and _lives(pid)
+        found[c["Name"]] = Container(name=c["Name"], running=running, pid=pid)
+    return found
+
+
+def _lives(pid: int) -> bool:
+    """Whether a process is there and more than a zombie."""
+    try:
+        with open(f"/proc/{pid}/stat", "rb") as file:  # noqa: PTH123 -- the kernel's file
+            return file.read().rpartition(b")")[2].split()[0] != b"Z"
+    except OSError:
+        return False
 
 
 def image_exists(name: str) -> bool:
@@ -52,23 +67,11 @@ def image_exists(name: str) -> bool:
     return bool(podman("images", "--quiet", "--filter", f"reference={name}").strip())
 
 
-def networks(site: str) -> list[str]:
-    """Podman's networks that belong to a site's lab."""
-    found = podman("network", "ls", "--filter", f"name=^drcli-{site}-", "--format", "{{.Name}}")
-    return found.split()
-
-
-def remove_containers(names: Iterable[str]) -> None:
-    """End and remove containers, at once; those that are gone already do not matter."""
-    chosen = list(names)
-    if chosen:
-        podman("rm", "--force", "--time", "0", "--volumes", *chosen, timeout=300, allow=True)
-
-
-def execute(container: str, script: str, *, timeout: float = 60.0) -> str:
-    """Run a shell script as root inside a running container, past its network and SSH."""
-    return podman("exec", "--interactive", container, "/bin/sh", "-eu", "-s",
-                  stdin=script.encode(), timeout=timeout)  # fmt: skip
+def create(
+    container: str, image: str, *, options: Sequence[str], everywhere: Sequence[str] = ()
+) -> None:
+    """Make a container, not started; `everywhere` are podman's own options, as `--runtime`."""
+    podman(*everywhere, "create", "--name", container, *options, image, "/sbin/init")
 
 
 def unpack(container: str, archive: bytes) -> None:
@@ -76,8 +79,9 @@ def unpack(container: str, archive: bytes) -> None:
     podman("cp", "-", f"{container}:/", stdin=archive)
 
 
-def create(
-    container: str, image: str, *, options: Sequence[str], everywhere: Sequence[str] = ()
-) -> None:
-    """Make a container, not started; `everywhere` are podman's own options, as `--runtime`."""
-    podman(*everywhere, "create", "--name", container, *options, image, "/sbin/init")
+def execute(container: str, script: str, *, timeout: float = TIMEOUT) -> str:
+    """Run a shell script as root inside a running container, past its network and SSH."""
+    return podman(
+        "exec", "--interactive", container, "/bin/sh", "-eu", "-s",
+        stdin=script.encode(), timeout=timeout,
+    )  # fmt: skip

@@ -1,0 +1,185 @@
+"""The disks of a lab's hosts: loop devices on files of one XFS file system that is the lab's own.
+
+XFS gives two things: a power cut that loses what was not flushed, on all disks at once, and copies
+of whole disks in no time (reflinks).
+"""
+
+from __future__ import annotations
+
+import fcntl
+import json
+import os
+import time
+from pathlib import Path
+
+from orchestrator.errors import MachineError, RecoveryError
+from orchestrator.lab.command import run
+from orchestrator.lab.definition import Definition
+from orchestrator.lab.instance import LABS, Instance
+
+GOING_DOWN = 0x8004587D  # FS_IOC_GOINGDOWN of linux/fs.h: XFS answers nothing any more
+WITHOUT_FLUSH = b"\x02\x00\x00\x00"  # XFS_FSOP_GOING_FLAGS_NOLOGFLUSH
+LOOP_REMOVE = 0x4C81  # LOOP_CTL_REMOVE of linux/loop.h
+SMALLEST = 1 << 30  # bytes of a store; mkfs.xfs refuses less than 300 MB
+COPIES = 3  # of every disk there is room for: itself, its snapshot, and what changed
+LET_GO = 20.0  # seconds for the kernel to end the file systems of hosts that were killed
+PAUSE = 0.05
+
+
+def store_of(instance: Instance) -> Path:
+    """Where the store is mounted."""
+    return instance.folder / "store"
+
+
+def disk_file(instance: Instance, host: str, disk: str) -> Path:
+    """The file behind a host's disk."""
+    return store_of(instance) / "disks" / f"{host}-{disk}"
+
+
+def make_store(definition: Definition, instance: Instance) -> None:
+    """Make and mount what is missing of the store."""
+    image = instance.folder / "store.img"
+    if not image.exists():
+        fresh = image.with_suffix(".new")
+        with fresh.open("wb") as file:
+            file.truncate(SMALLEST + COPIES * sum(size for *_, size in definition.disks()))
+        run(["mkfs.xfs", "-q", "-f", str(fresh)])
+        fresh.replace(image)
+    _mount(instance)
+
+
+def attach(definition: Definition, instance: Instance) -> None:
+    """Make the disks that are not there, and attach all to their loop devices."""
+    there = attached()
+    (store_of(instance) / "disks").mkdir(mode=0o700, exist_ok=True)
+    for host, disk, size in definition.disks():
+        path = disk_file(instance, host.name, disk)
+        if not path.exists():
+            with path.open("wb") as file:
+                file.truncate(size)  # sparse: it takes what is written
+        device = disk_device(definition, instance, host.name, disk)
+        if there.get(device) != str(path):
+            _attach(device, path, behind=there.get(device))
+
+
+def disk_device(definition: Definition, instance: Instance, host: str, disk: str) -> Path:
+    """The loop device of a host's disk: always the same one."""
+    every = [(h.name, d) for h, d, _ in definition.disks()]
+    return instance.loop(1 + every.index((host, disk)))
+
+
+def lose_unflushed(instance: Instance) -> None:
+    """Cut the power of all disks in one instant: what was not flushed is lost."""
+    folder = os.open(store_of(instance), os.O_RDONLY | os.O_DIRECTORY)
+    try:
+        fcntl.ioctl(folder, GOING_DOWN, WITHOUT_FLUSH)
+    finally:
+        os.close(folder)
+
+
+def restart(definition: Definition, instance: Instance) -> None:
+    """Give the disks their power back; no host that has one may run."""
+    close_store(instance)
+    _mount(instance)
+    attach(definition, instance)
+
+
+def snapshot(instance: Instance) -> None:
+    """Keep all disks as they are now; every host must be stopped, and what it wrote synced."""
+    _copy(store_of(instance) / "disks", store_of(instance) / "seeded")
+
+
+def roll_back(definition: Definition, instance: Instance) -> None:
+    """Make all disks what they were at the snapshot; no host that has one may run."""
+    close_store(instance)
+    _mount(instance)
+    _copy(store_of(instance) / "seeded", store_of(instance) / "disks")
+    attach(definition, instance)
+
+
+def close_store(instance: Instance) -> bool:
+    """Detach the disks and unmount the store, whatever state they are in; True if one was there.
+
+    Raises:
+        RecoveryError: something still uses them.
+    """
+    return close_folder(instance.folder)
+
+
+def close_folder(folder: Path) -> bool:
+    """The same for every store in a folder; see `close_store`."""
+    until = time.monotonic() + LET_GO
+    found = False
+    while True:
+        devices = [d for d, file in attached().items() if file.startswith(f"{folder}/")]
+        mounted = [p for p in _mounted() if p.is_relative_to(folder)]
+        if not devices and not mounted:
+            return found
+        found = True
+        for device in devices:
+            run(["losetup", "--detach", str(device)], allow=True)
+        for path in mounted:
+            run(["umount", str(path)], allow=True)
+        if time.monotonic() > until:
+            raise RecoveryError(
+                f"still in use after {LET_GO:.0f} s: {', '.join(map(str, [*devices, *mounted]))}",
+                hint=f"fuser -vm {folder}",
+            )
+        _forget(devices)
+        time.sleep(PAUSE)
+
+
+def attached() -> dict[Path, str]:
+    """Loop device -> the file behind it, with ` (deleted)` after it when it is gone."""
+    listed = run(["losetup", "--list", "--json", "--output", "NAME,BACK-FILE"])
+    devices = json.loads(listed)["loopdevices"] if listed.strip() else []
+    return {Path(d["name"]): str(d["back-file"] or "") for d in devices}
+
+
+def _attach(device: Path, path: Path, *, behind: str | None) -> None:
+    if behind is not None and not behind.startswith(f"{LABS}/"):
+        raise MachineError(
+            f"{device}, meant for {path}, is attached to {behind}",
+            hint=f"losetup --detach {device}",
+        )
+    if behind is not None:  # of a lab that is gone
+        run(["losetup", "--detach", str(device)])
+    run(["losetup", str(device), str(path)])
+
+
+def _mount(instance: Instance) -> None:
+    store = store_of(instance)
+    store.mkdir(mode=0o700, exist_ok=True)
+    if store in _mounted():
+        return
+    device, image = instance.loop(0), instance.folder / "store.img"
+    behind = attached().get(device)
+    if behind != str(image):
+        _attach(device, image, behind=behind)
+    # Two labs made from one snapshot would have file systems of one identity: XFS minds.
+    run(["mount", "-t", "xfs", "-o", "nouuid", str(device), str(store)])
+
+
+def _mounted() -> list[Path]:
+    """Every mount point of this machine, the innermost first."""
+    with open("/proc/self/mounts", encoding="utf-8") as file:  # noqa: PTH123 -- the kernel's file
+        return [Path(line.split()[1]) for line in file][::-1]
+
+
+def _copy(source: Path, target: Path) -> None:
+    fresh = target.with_suffix(".new")
+    run(["rm", "-rf", str(fresh)])
+    run(["cp", "--recursive", "--reflink=always", str(source), str(fresh)])
+    run(["rm", "-rf", str(target)])
+    fresh.rename(target)
+    run(["sync", "--file-system", str(target)])
+
+
+def _forget(devices: list[Path]) -> None:
+    """Give the numbers of loop devices back to the kernel; one that is still busy keeps its own."""
+    with open("/dev/loop-control", "rb") as control:  # noqa: PTH123 -- a device
+        for device in devices:
+            try:
+                fcntl.ioctl(control, LOOP_REMOVE, int(device.name.removeprefix("loop")))
+            except OSError:
+                continue
