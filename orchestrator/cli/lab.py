@@ -15,18 +15,23 @@ from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
 from rich.table import Table
 
 from orchestrator.lab import hosts as lab_hosts
+from orchestrator.lab import power
 from orchestrator.lab.definition import Definition, load_definition
 from orchestrator.lab.image import remove_images
 from orchestrator.lab.instance import Instance, default_name, make_instance, require_instance
 from orchestrator.lab.lab_lock import lab_lock
+from orchestrator.lab.ledger import await_writes, verdict, writing
 from orchestrator.lab.machine import check_root
 from orchestrator.lab.progress import Step, Tell
-from orchestrator.lab.raising import raise_bare
+from orchestrator.lab.raising import raise_bare, raise_seeded
+from orchestrator.lab.raising import reset as reset_lab
 from orchestrator.lab.removal import purge as purge_all
 from orchestrator.lab.removal import take_down
+from orchestrator.lab.seeded import remove_caches
 from orchestrator.project import find_project
 
 SIGN_OF_LIFE = 5.0  # seconds between two lines of a log
+TOLD = 20  # lost records: enough to see what kind of loss it is
 WIDE = 300  # columns: wider than any row
 SITE = click.option("--site", required=True, metavar="SITE", help="The site the lab is a copy of.")
 NAME = click.option(
@@ -59,12 +64,120 @@ def up(site: str, *, name: str | None, bare: bool) -> None:
     name = name or default_name(project, site)
     with lab_lock(name), _progress() as tell:
         instance = make_instance(project, site, name)
-        raise_bare(definition, instance, tell=tell)
+        if bare:
+            raise_bare(definition, instance, tell=tell)
+        else:
+            origin = raise_seeded(definition, instance, tell=tell)
     took = time.monotonic() - began
-    click.echo(f"lab {name}: {len(definition.hosts)} hosts up in {took:.1f} s")
+    what = "bare" if bare else origin.value
+    click.echo(f"lab {name}: {len(definition.hosts)} hosts up in {took:.1f} s, {what}")
     click.echo(
         f"To reach them: ansible -i {definition.inventory} -i {instance.hosts_file} all -m ping"
     )
+
+
+@lab.command()
+@SITE
+@NAME
+@HOSTS
+@click.option(
+    "--writes",
+    type=click.IntRange(0, 100_000),
+    default=100,
+    show_default=True,
+    help="Cut when each client has had this many writes acknowledged; 0: no client writes.",
+)
+def cut(site: str, *, name: str | None, hosts: str | None, writes: int) -> None:
+    """Cut the power in the middle of writing: everything ends at once, nothing is asked.
+
+    The whole hosting room loses what its disks had not flushed; with --hosts, some hosts end.
+
+    Example: drcli lab cut --site hosting-a
+    """
+    definition, instance = _load(site, name)
+    chosen = definition.select(hosts) if hosts else definition.inside
+    counts: dict[str, int] = {}
+    with lab_lock(instance.name), _progress() as tell:
+        power.require_made(definition, instance)
+        if hosts:
+            dark = power.cut_hosts(definition, instance, chosen)
+        elif writes and definition.file.writers:
+            with writing(definition, instance) as state:
+                await_writes(state, writes, tell=tell)
+                dark = power.cut_room(definition, instance)
+                counts = state.counts
+        else:
+            dark = power.cut_room(definition, instance)
+    if counts:
+        each = ", ".join(f"{count} {kind}" for kind, count in counts.items())
+        click.echo(f"{sum(counts.values())} writes acknowledged until the cut: {each}")
+    names = ", ".join(host.name for host in dark)
+    click.echo(f"power cut: {names}" if dark else "these hosts were off already")
+    click.echo(f"Next: drcli lab power-on --site {site}")
+
+
+@lab.command("power-on")
+@SITE
+@NAME
+@HOSTS
+def power_on(site: str, *, name: str | None, hosts: str | None) -> None:
+    """Boot the machines, and nothing more: no service starts by itself.
+
+    Example: drcli lab power-on --site hosting-a
+    """
+    began = time.monotonic()
+    definition, instance = _load(site, name)
+    chosen = definition.select(hosts or "*")
+    with lab_lock(instance.name), _progress() as tell:
+        booted = power.power_on(definition, instance, chosen, tell=tell)
+    names = ", ".join(host.name for host in booted)
+    took = time.monotonic() - began
+    click.echo(f"booted in {took:.1f} s: {names}" if booted else "nothing to boot")
+    click.echo(f"Next: drcli recover --site {site}")
+
+
+@lab.command()
+@SITE
+@NAME
+def reset(site: str, *, name: str | None) -> None:
+    """Return to the seeded state: files, disks, ledger, everything running.
+
+    Example: drcli lab reset --site hosting-a
+    """
+    began = time.monotonic()
+    definition, instance = _load(site, name)
+    with lab_lock(instance.name), _progress() as tell:
+        reset_lab(definition, instance, tell=tell)
+    click.echo(f"lab {instance.name}: seeded state back in {time.monotonic() - began:.1f} s")
+
+
+@lab.command()
+@SITE
+@NAME
+@click.option("--only", metavar="KIND", help="Only the records of this kind.")
+@click.option("--json", "as_json", is_flag=True, help="Print JSON.")
+def ledger(site: str, *, name: str | None, only: str | None, as_json: bool) -> int:
+    """Say whether the site still has everything it ever acknowledged. Exit code 1 when not.
+
+    Where nothing was ever acknowledged, nothing is proven: exit code 1 too.
+
+    Example: drcli lab ledger --site hosting-a
+    """
+    definition, instance = _load(site, name)
+    found = verdict(definition, instance, only=only)
+    if as_json:
+        click.echo(json.dumps({"lab": instance.name, **asdict(found), "total": found.total}))
+        return int(bool(found.lost) or not found.total)
+    for line in found.lost[:TOLD]:
+        click.echo(f"lost: {line}")
+    if len(found.lost) > TOLD:
+        click.echo(f"and {len(found.lost) - TOLD} more")
+    kinds = ", ".join(f"{count} {kind}" for kind, count in sorted(found.acknowledged.items()))
+    click.echo(f"{len(found.lost)} of {found.total} acknowledged records lost ({kinds or 'none'})")
+    if not found.total:
+        click.echo("This proves nothing: the ledger is empty.", err=True)
+        click.echo(f"Next: drcli lab cut --site {site}", err=True)
+    return int(bool(found.lost) or not found.total)
 
 
 @lab.command()
@@ -116,8 +229,8 @@ def down(*, site: str | None, name: str | None, images: bool) -> None:
     chosen = name or default_name(find_project(None), str(site))
     with _progress() as tell:
         removed = take_down(chosen, tell=tell)
-        if images and remove_images():
-            removed.append("images")
+        if images and remove_images() | remove_caches():
+            removed.append("images and snapshots")
     click.echo(f"lab {chosen}: removed {', '.join(removed)}" if removed else f"no lab {chosen}")
 
 
@@ -131,8 +244,8 @@ def purge(*, images: bool) -> None:
     began = time.monotonic()
     with _progress() as tell:
         removed = purge_all(tell=tell)
-        if images and remove_images():
-            removed.append("images")
+        if images and remove_images() | remove_caches():
+            removed.append("images and snapshots")
     took = time.monotonic() - began
     click.echo(f"removed {', '.join(removed)} in {took:.1f} s" if removed else "no lab was there")
 

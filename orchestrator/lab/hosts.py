@@ -12,7 +12,6 @@ from pathlib import Path
 
 from orchestrator.errors import RecoveryError
 from orchestrator.lab.access import identity
-from orchestrator.lab.command import run
 from orchestrator.lab.definition import Definition, LabHost
 from orchestrator.lab.instance import Instance
 from orchestrator.lab.machine import Needs

@@ -99,7 +99,7 @@ def make_image(file: LabFile, *, tell: Tell) -> str:
         return name
     if not shutil.which("mmdebstrap"):
         raise missing("mmdebstrap")
-    with tempfile.TemporaryDirectory(prefix="drcli-lab-", dir="/var/tmp") as folder:  # noqa: S108 -- too large for memory
+    with tempfile.TemporaryDirectory(prefix="drcli-lab-", dir="/var/tmp") as folder:
         archive = Path(folder) / "root.tar"
         _bootstrap(file, archive, tell=tell)
         tell(Step(stage="image", done=STAGES, total=STAGES + 1, note="into podman"))

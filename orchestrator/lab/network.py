@@ -48,21 +48,19 @@ def plug(instance: Instance, hosts: Sequence[tuple[LabHost, int]]) -> None:
     the neighbours would go on sending to the old ones for half a minute.
     """
     bridge = room = instance.prefix
-    unplug(instance, [host for host, _ in hosts])
+    _unplug(instance, [host for host, _ in hosts])
     outer: list[str] = []
     inner: list[str] = []
     for host, pid in hosts:
         port = _port(instance, host)
         outer += [
-            f"link add {port} type veth peer name {MANAGEMENT} "
-            f"address {_hardware(instance, host, MANAGEMENT)} netns {pid}",
+            _cable(port, MANAGEMENT, address=_hardware(instance, host, MANAGEMENT), pid=pid),
             f"link set {port} master {bridge} addrgenmode none up",
             f"link set {port} type bridge_slave isolated on",
         ]
         for network, cable in _data_ports(host).items():
             inner += [
-                f"link add {cable} type veth peer name {network} "
-                f"address {_hardware(instance, host, network)} netns {pid}",
+                _cable(cable, network, address=_hardware(instance, host, network), pid=pid),
                 f"link set {cable} master {network} addrgenmode none up",
             ]
     _ip(outer)
@@ -73,15 +71,20 @@ def plug(instance: Instance, hosts: Sequence[tuple[LabHost, int]]) -> None:
         _ip(lines, prefix=("nsenter", "--target", str(pid), "--net"))
 
 
-def unplug(instance: Instance, hosts: Iterable[LabHost]) -> None:
-    """Pull every cable of these hosts: nothing that they still say reaches anybody."""
-    chosen = list(hosts)
-    _delete([_port(instance, host) for host in chosen])
-    _delete([port for host in chosen for port in _data_ports(host).values()], instance.prefix)
+def silence(instance: Instance, hosts: Sequence[LabHost]) -> None:
+    """Take the links of these hosts down: nothing that they still say reaches anybody."""
+    for ports, room in _ports(instance, hosts):
+        there = _links(room)
+        _ip([f"link set {port} down" for port in ports if port in there], room)
+
+
+def _unplug(instance: Instance, hosts: Sequence[LabHost]) -> None:
+    for ports, room in _ports(instance, hosts):
+        _delete(ports, room)
 
 
 def remove_networks(prefix: str) -> bool:
-    """Remove the bridge and the switch room of that name, with all cables; True if one was there."""
+    """Remove the bridge and the switch room of that name; True if there was one."""
     there = prefix in _links()
     if there:
         run(["ip", "link", "delete", prefix], allow=True)
@@ -99,12 +102,21 @@ def bridges() -> set[str]:
     return _links() | rooms
 
 
-def end_connections(instance: Instance) -> None:
-    """End this machine's connections to the lab, so that nothing hangs on one whose peer is dead.
+def end_connections(addresses: Iterable[str]) -> None:
+    """End this machine's connections to these addresses: their peers are dead and never say so.
 
-    Whoever holds one (Ansible's shared SSH connections, a gate's) sees an error at once.
+    Whoever holds one (Ansible's shared SSH connections, a gate's) sees an error at once, instead
+    of hanging on it.
     """
-    run(["ss", "--kill", "--no-header", "--tcp", "dst", str(instance.subnet)], allow=True)
+    peers = " or ".join(f"dst {address}" for address in addresses)
+    if peers:
+        run(["ss", "--kill", "--no-header", "--tcp", *peers.split()], allow=True)
+
+
+def _ports(instance: Instance, hosts: Sequence[LabHost]) -> list[tuple[list[str], str]]:
+    """The near ends of all cables of these hosts, and the namespace each lot is in."""
+    data = [port for host in hosts for port in _data_ports(host).values()]
+    return [([_port(instance, host) for host in hosts], ""), (data, instance.prefix)]
 
 
 def _port(instance: Instance, host: LabHost) -> str:
@@ -117,6 +129,10 @@ def _port_prefix(prefix: str) -> str:
 
 def _data_ports(host: LabHost) -> dict[str, str]:
     return {network: f"p{host.number}-{place}" for place, network in enumerate(host.networks)}
+
+
+def _cable(port: str, interface: str, *, address: str, pid: int) -> str:
+    return f"link add {port} type veth peer name {interface} address {address} netns {pid}"
 
 
 def _hardware(instance: Instance, host: LabHost, interface: str) -> str:

@@ -7,11 +7,9 @@ share out, and none to leak when it is killed.
 from __future__ import annotations
 
 import json
-import subprocess
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 
-from orchestrator.errors import RecoveryError
 from orchestrator.lab.command import run
 from orchestrator.lab.instance import Instance
 

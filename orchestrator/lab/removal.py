@@ -17,7 +17,7 @@ from pathlib import Path
 from orchestrator.errors import RecoveryError
 from orchestrator.lab.instance import Instance, all_instances, find_instance, folder_of
 from orchestrator.lab.lab_lock import LABS, lab_lock
-from orchestrator.lab.network import bridges, end_connections, remove_networks
+from orchestrator.lab.network import bridges, remove_networks
 from orchestrator.lab.podman import podman
 from orchestrator.lab.progress import Step, Tell
 from orchestrator.lab.store import close_folder
@@ -36,8 +36,6 @@ def take_down(name: str, *, tell: Tell) -> list[str]:
     with lab_lock(name):
         instance = find_instance(name)
         removed = _remove_prefix(instance.prefix, tell=tell) if instance else []
-        if instance:
-            end_connections(instance)
         removed += _remove_folder(folder_of(name))
     _remove_if_empty(LABS)
     return removed

@@ -15,7 +15,8 @@ from pathlib import Path
 from orchestrator.errors import MachineError, RecoveryError
 from orchestrator.lab.command import run
 from orchestrator.lab.definition import Definition
-from orchestrator.lab.instance import LABS, Instance
+from orchestrator.lab.instance import Instance
+from orchestrator.lab.lab_lock import LABS
 
 GOING_DOWN = 0x8004587D  # FS_IOC_GOINGDOWN of linux/fs.h: XFS answers nothing any more
 WITHOUT_FLUSH = b"\x02\x00\x00\x00"  # XFS_FSOP_GOING_FLAGS_NOLOGFLUSH
@@ -31,9 +32,19 @@ def store_of(instance: Instance) -> Path:
     return instance.folder / "store"
 
 
+def disk_folder(instance: Instance) -> Path:
+    """Where the files behind the disks are."""
+    return store_of(instance) / "disks"
+
+
+def snapshot_folder(instance: Instance) -> Path:
+    """Where the seeded state of the lab is kept, its disks in `disks` as well."""
+    return store_of(instance) / "seeded"
+
+
 def disk_file(instance: Instance, host: str, disk: str) -> Path:
     """The file behind a host's disk."""
-    return store_of(instance) / "disks" / f"{host}-{disk}"
+    return disk_folder(instance) / f"{host}-{disk}"
 
 
 def make_store(definition: Definition, instance: Instance) -> None:
@@ -51,7 +62,7 @@ def make_store(definition: Definition, instance: Instance) -> None:
 def attach(definition: Definition, instance: Instance) -> None:
     """Make the disks that are not there, and attach all to their loop devices."""
     there = attached()
-    (store_of(instance) / "disks").mkdir(mode=0o700, exist_ok=True)
+    disk_folder(instance).mkdir(mode=0o700, exist_ok=True)
     for host, disk, size in definition.disks():
         path = disk_file(instance, host.name, disk)
         if not path.exists():
@@ -84,16 +95,28 @@ def restart(definition: Definition, instance: Instance) -> None:
     attach(definition, instance)
 
 
-def snapshot(instance: Instance) -> None:
-    """Keep all disks as they are now; every host must be stopped, and what it wrote synced."""
-    _copy(store_of(instance) / "disks", store_of(instance) / "seeded")
+def remake_disks(instance: Instance) -> None:
+    """Remove every disk and snapshot; no host may run."""
+    close_store(instance)
+    _mount(instance)
+    run(["rm", "-rf", str(disk_folder(instance)), str(snapshot_folder(instance))])
 
 
 def roll_back(definition: Definition, instance: Instance) -> None:
-    """Make all disks what they were at the snapshot; no host that has one may run."""
+    """Make all disks what they were at the snapshot; no host may run."""
     close_store(instance)
     _mount(instance)
-    _copy(store_of(instance) / "seeded", store_of(instance) / "disks")
+    disks = disk_folder(instance)
+    run(["rm", "-rf", str(disks)])
+    run(
+        [
+            "cp",
+            "--recursive",
+            "--reflink=always",
+            str(snapshot_folder(instance) / "disks"),
+            str(disks),
+        ]
+    )
     attach(definition, instance)
 
 
@@ -164,15 +187,6 @@ def _mounted() -> list[Path]:
     """Every mount point of this machine, the innermost first."""
     with open("/proc/self/mounts", encoding="utf-8") as file:  # noqa: PTH123 -- the kernel's file
         return [Path(line.split()[1]) for line in file][::-1]
-
-
-def _copy(source: Path, target: Path) -> None:
-    fresh = target.with_suffix(".new")
-    run(["rm", "-rf", str(fresh)])
-    run(["cp", "--recursive", "--reflink=always", str(source), str(fresh)])
-    run(["rm", "-rf", str(target)])
-    fresh.rename(target)
-    run(["sync", "--file-system", str(target)])
 
 
 def _forget(devices: list[Path]) -> None:

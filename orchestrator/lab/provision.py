@@ -1,0 +1,138 @@
+"""Makes a bare lab the site it copies: what a recovery must never make, once for each component.
+
+inventories/SITE/lab/provision/COMPONENT.yml makes file systems, databases, accounts, keys; the
+component's own recovery playbook follows, so that the next one finds it up. What is outside of the
+hosting room comes first: provision/outside.yml. Then come the first data: lab/seed.yml, and the
+first acknowledged writes of each client.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+import subprocess
+import sys
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from orchestrator.errors import InputError, RecoveryError
+from orchestrator.inventory import load_inventory
+from orchestrator.lab.definition import Definition
+from orchestrator.lab.instance import Instance
+from orchestrator.lab.ledger import await_writes, writing
+from orchestrator.lab.progress import Step, Tell
+from orchestrator.yaml_file import read_yaml
+
+PLAYBOOK_TIMEOUT = 600.0
+FIRST = "outside"  # the name of the playbook of what stands outside
+PROBLEM = re.compile(r"^(fatal|ERROR|\[ERROR\]|failed:).*", re.MULTILINE)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Layer:
+    """A layer of the site, as far as the lab must know it."""
+
+    name: str
+    components: tuple[str, ...]
+    hosts: tuple[str, ...]
+
+
+def layers_of(definition: Definition) -> tuple[Layer, ...]:
+    """The layers of the site in order, the lowest first.
+
+    Raises:
+        InputError: site.yml is not one.
+    """
+    path = definition.inventory.with_name("site.yml")
+    inventory = load_inventory(definition.inventory)
+    content: Any = read_yaml(path)
+    try:
+        return tuple(
+            Layer(
+                name=str(layer["name"]),
+                components=tuple(str(c["name"]) for c in layer["components"]),
+                hosts=tuple(
+                    dict.fromkeys(
+                        host for c in layer["components"] for host in inventory.hosts(c["hosts"])
+                    )
+                ),
+            )
+            for layer in content["layers"]
+        )
+    except (KeyError, TypeError) as error:
+        raise InputError(
+            f"{path}: no layers with components in it", hint=f"drcli validate {definition.site}"
+        ) from error
+
+
+def provision(
+    definition: Definition, instance: Instance, layers: tuple[Layer, ...], *, tell: Tell
+) -> None:
+    """Make the site of bare hosts, and give it its first data.
+
+    Raises:
+        RecoveryError: a playbook failed, or a client could not write.
+    """
+    made = definition.own / "provision"
+    plays = [(FIRST, made / f"{FIRST}.yml")]
+    for layer in layers:
+        for component in layer.components:
+            own = definition.project / "playbooks" / layer.name / f"{component}.yml"
+            plays += [(component, made / f"{component}.yml"), (component, own)]
+    plays.append(("first data", definition.own / "seed.yml"))
+    plays = [(name, path) for name, path in plays if path.is_file()]
+    for number, (name, path) in enumerate(plays):
+        tell(Step(stage="services", done=number, total=len(plays), note=name))
+        play(definition, instance, path, log=f"{number:02}-{path.parent.name}-{path.stem}")
+    tell(Step(stage="services", done=len(plays), total=len(plays)))
+    if definition.file.writers and definition.file.seed_writes:
+        with writing(definition, instance) as state:
+            await_writes(state, definition.file.seed_writes, tell=tell)
+
+
+def play(definition: Definition, instance: Instance, playbook: Path, *, log: str) -> None:
+    """Run one playbook of the lab's making to its end; its output is kept in logs/LOG.log.
+
+    Raises:
+        RecoveryError: it failed; the message has what went wrong first.
+    """
+    path = instance.folder / "logs" / f"{log}.log"
+    path.parent.mkdir(mode=0o700, exist_ok=True)
+    tools = Path(sys.executable).parent
+    command = [
+        str(tools / "ansible-playbook"),
+        "-i", str(definition.inventory),
+        "-i", str(instance.hosts_file),
+        str(playbook),
+    ]  # fmt: skip
+    with path.open("wb") as output:
+        try:
+            done = subprocess.run(  # noqa: S603 -- an argument list, no shell
+                command, cwd=definition.project, env=_environment(definition, tools),
+                stdin=subprocess.DEVNULL, stdout=output, stderr=subprocess.STDOUT,
+                timeout=PLAYBOOK_TIMEOUT, check=False,
+            )  # fmt: skip
+        except subprocess.TimeoutExpired as error:
+            raise RecoveryError(
+                f"{playbook.name} did not end within {PLAYBOOK_TIMEOUT:.0f} s", hint=f"See {path}."
+            ) from error
+        except FileNotFoundError as error:
+            raise RecoveryError(
+                f"there is no {command[0]}", hint="Install drcli with its dependencies."
+            ) from error
+    if done.returncode:
+        problem = PROBLEM.search(path.read_text(encoding="utf-8", errors="replace"))
+        what = (
+            problem.group()[:600] if problem else f"ansible-playbook ended with {done.returncode}"
+        )
+        raise RecoveryError(f"{playbook}: {what}", hint=f"See {path}; then drcli lab up again.")
+
+
+def _environment(definition: Definition, tools: Path) -> dict[str, str]:
+    return {
+        **os.environ,
+        "PATH": f"{tools}:{os.environ.get('PATH', os.defpath)}",
+        "ANSIBLE_CONFIG": str(definition.project / "ansible.cfg"),
+        "ANSIBLE_NOCOLOR": "1",
+    }

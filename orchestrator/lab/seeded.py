@@ -1,0 +1,250 @@
+"""The seeded state of a lab: a running site with its first data, kept, and given back in seconds.
+
+It is made once by playbooks, then kept as a snapshot: each host's files as an image, its disks as
+sparse files, what its boot does not give as values, and the ledger and secrets of the controller's
+side. One that is made of the same image, inventory and playbooks is found again by its hash, by
+another lab or checkout too.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import re
+import shutil
+from collections.abc import Callable, Iterable, Mapping
+from ipaddress import IPv4Network
+from pathlib import Path
+
+import platformdirs
+from pydantic import BaseModel, ConfigDict, ValidationError
+
+from orchestrator.lab.command import run
+from orchestrator.lab.definition import Definition
+from orchestrator.lab.image import REPOSITORY, image_name
+from orchestrator.lab.instance import Instance
+from orchestrator.lab.ledger import ledger_file
+from orchestrator.lab.podman import containers, execute, podman
+from orchestrator.lab.progress import Tell, each
+from orchestrator.lab.provision import Layer
+from orchestrator.lab.runtime import (
+    SEEN,
+    Seen,
+    beyond,
+    parse_seen,
+    service_script,
+    state_script,
+    stop_script,
+)
+from orchestrator.lab.store import disk_folder, snapshot_folder
+
+ALL_AT_ONCE = 16
+PASSING = ("__pycache__", ".pyc")  # files that say nothing
+
+
+class Snapshot(BaseModel):
+    """What there is to know of a seeded state; `layers` names the hosts of each, lowest first."""
+
+    model_config = ConfigDict(frozen=True)
+
+    content: str
+    subnet: IPv4Network
+    images: Mapping[str, str]
+    hosts: Mapping[str, Seen]
+    layers: tuple[tuple[str, ...], ...]
+    mentions: Mapping[str, tuple[str, ...]]  # files of a host that hold the lab's own subnet
+
+
+def content_hash(definition: Definition) -> str:
+    """Twelve hexadecimal digits that stand for all that a seeded state is made of."""
+    digest = hashlib.sha256(image_name(definition.file).encode())
+    for root in (definition.inventory.parent, definition.project / "playbooks"):
+        for path in sorted(p for p in root.rglob("*") if p.is_file()):
+            if not any(part in str(path) for part in PASSING):
+                digest.update(f"{path.relative_to(definition.project)}\0".encode())
+                digest.update(path.read_bytes() + b"\0")
+    return digest.hexdigest()[:12]
+
+
+def look(definition: Definition, instance: Instance) -> dict[str, Seen]:
+    """How every host is now."""
+    names = [host.name for host in definition.hosts]
+    found = _on(instance, names, lambda _: SEEN, stage="look", tell=lambda _: None)
+    return {name: parse_seen(text) for name, text in zip(names, found, strict=True)}
+
+
+def keep(
+    definition: Definition,
+    instance: Instance,
+    layers: Iterable[Layer],
+    *,
+    boot: Mapping[str, Seen],
+    tell: Tell,
+) -> Snapshot:
+    """Make a snapshot of the running site, in its store and in the cache; its hosts are stopped.
+
+    `boot` is how each host was when it had booted.
+    """
+    now = look(definition, instance)
+    subnet = _prefix(instance.subnet)
+    names = [host.name for host in definition.hosts]
+    search = f"grep -rIlF {subnet} /etc || true"
+    mentions = _on(instance, names, lambda _: search, stage="snapshot", tell=tell)
+    content = content_hash(definition)
+    snapshot = Snapshot(
+        content=content,
+        subnet=instance.subnet,
+        images={name: f"{REPOSITORY}/seeded-{content}:{name}" for name in names},
+        hosts={name: beyond(boot[name], now[name]) for name in names},
+        layers=tuple(layer.hosts for layer in layers),
+        mentions={name: tuple(files.split()) for name, files in zip(names, mentions, strict=True)},
+    )
+    _stop(instance, snapshot, tell=tell)
+    for name in names:
+        podman("commit", "--quiet", instance.container(name), snapshot.images[name])
+    folder = snapshot_folder(instance)
+    fresh = folder.with_suffix(".new")
+    _empty(fresh)
+    run(["cp", "--recursive", "--reflink=always", str(disk_folder(instance)), f"{fresh}/disks"])
+    shutil.copytree(instance.folder / "secrets", fresh / "secrets")
+    ledger_file(instance).touch()
+    shutil.copy(ledger_file(instance), fresh / "ledger.jsonl")
+    (fresh / "snapshot.json").write_text(snapshot.model_dump_json(), encoding="utf-8")
+    shutil.rmtree(folder, ignore_errors=True)
+    fresh.rename(folder)
+    _copy(folder, cache_folder(content))
+    return snapshot
+
+
+def fetch(definition: Definition, instance: Instance) -> Snapshot | None:
+    """The snapshot of this very content, put into the lab's store; None when there is none."""
+    cached = cache_folder(content_hash(definition))
+    snapshot = _read(cached)
+    if snapshot is None:
+        return None
+    stored = podman(
+        "images", "--filter", f"reference={REPOSITORY}/seeded-{snapshot.content}",
+        "--format", "{{.Repository}}:{{.Tag}}",
+    ).split()  # fmt: skip
+    if not set(snapshot.images.values()) <= set(stored):
+        return None
+    _copy(cached, snapshot_folder(instance))
+    return snapshot
+
+
+def kept(instance: Instance) -> Snapshot | None:
+    """The snapshot in the lab's store; None in a bare lab, or one whose making was broken off."""
+    return _read(snapshot_folder(instance))
+
+
+def put_back(instance: Instance) -> None:
+    """Give the controller's side back what it was: the ledger, the secrets."""
+    folder = snapshot_folder(instance)
+    shutil.copy(folder / "ledger.jsonl", ledger_file(instance))
+    shutil.rmtree(instance.folder / "secrets", ignore_errors=True)
+    shutil.copytree(folder / "secrets", instance.folder / "secrets")
+
+
+def warm_start(instance: Instance, snapshot: Snapshot, *, tell: Tell) -> None:
+    """Give freshly booted hosts what their boot does not: the site runs as it did.
+
+    Raises:
+        RecoveryError: a host has not become what it was.
+    """
+    old, new = _prefix(snapshot.subnet), _prefix(instance.subnet)
+
+    def state(name: str) -> str:
+        files = snapshot.mentions[name] if old != new else ()
+        edit = f"s/{re.escape(old)}/{new}/g"
+        edits = "".join(f"sed -i '{edit}' '{file}'\n" for file in files)
+        return edits + state_script(snapshot.hosts[name]).replace(old, new)
+
+    def services(name: str) -> str:
+        return service_script(snapshot.hosts[name]).replace(old, new)
+
+    _on(instance, list(snapshot.hosts), state, stage="networks and disks", tell=tell)
+    for number, layer in enumerate(_by_layer(snapshot), start=1):
+        _on(instance, layer, services, stage=f"services of layer {number}", tell=tell)
+
+
+def cache_folder(content: str) -> Path:
+    """Where a seeded state of that content is kept for later labs."""
+    return _caches() / f"seeded-{content}"
+
+
+def remove_caches() -> bool:
+    """Remove every seeded state that is kept for later labs; True if there was one."""
+    there = _caches().is_dir()
+    shutil.rmtree(_caches(), ignore_errors=True)
+    return there
+
+
+def _caches() -> Path:
+    return platformdirs.user_cache_path("drcli") / "lab"
+
+
+def _stop(instance: Instance, snapshot: Snapshot, *, tell: Tell) -> None:
+    """End everything cleanly, the highest layer first."""
+
+    def script(name: str) -> str:
+        return stop_script(snapshot.hosts[name])
+
+    for layer in reversed(_by_layer(snapshot)):
+        _on(instance, layer, script, stage="stop", tell=tell)
+    names = [name for name, c in containers(instance).items() if c.running]
+    podman("kill", "--signal", "KILL", *names)
+    podman("wait", *names)
+    run(["sync"])
+
+
+def _by_layer(snapshot: Snapshot) -> list[list[str]]:
+    """The hosts of each layer; one of several stands in its lowest, one of none comes last."""
+    left = dict.fromkeys(snapshot.hosts)
+    ordered = []
+    for layer in (*snapshot.layers, tuple(left)):
+        ordered.append([name for name in layer if name in left])
+        left = {name: None for name in left if name not in layer}
+    return [layer for layer in ordered if layer]
+
+
+def _on(
+    instance: Instance,
+    names: Iterable[str],
+    script: Callable[[str], str],
+    *,
+    stage: str,
+    tell: Tell,
+) -> list[str]:
+    """Run a script of its own on each host, all at once; what each printed."""
+
+    def work(name: str) -> str:
+        return execute(instance.container(name), script(name), timeout=90)
+
+    return each(names, work, stage=stage, tell=tell, at_once=ALL_AT_ONCE)
+
+
+def _read(folder: Path) -> Snapshot | None:
+    try:
+        text = (folder / "snapshot.json").read_text(encoding="utf-8")
+        return Snapshot.model_validate_json(text)
+    except (FileNotFoundError, ValidationError):
+        return None
+
+
+def _empty(folder: Path) -> None:
+    shutil.rmtree(folder, ignore_errors=True)
+    folder.mkdir(mode=0o700, parents=True)
+
+
+def _copy(source: Path, target: Path) -> None:
+    """Copy a folder, sparse and whole or not at all."""
+    fresh = target.with_suffix(".new")
+    shutil.rmtree(fresh, ignore_errors=True)
+    fresh.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+    run(["cp", "--archive", "--sparse=always", str(source), str(fresh)], timeout=300)
+    shutil.rmtree(target, ignore_errors=True)
+    fresh.rename(target)
+
+
+def _prefix(subnet: IPv4Network) -> str:
+    """The text that every address of a /24 begins with."""
+    return str(subnet.network_address).removesuffix("0")
