@@ -23,7 +23,9 @@ def test_a_name_that_looks_secret(name):
     assert is_secret_name(name)
 
 
-@pytest.mark.parametrize("name", ["passed", "bypass", "tokenizer", "key", "message", "compass"])
+@pytest.mark.parametrize(
+    "name", ["passed", "bypass", "tokenizer", "key", "message", "compass", "private_key_file"]
+)
 def test_a_name_that_does_not(name):
     assert not is_secret_name(name)
 
