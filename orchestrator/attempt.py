@@ -59,11 +59,11 @@ def environment(project: Path, folder: Path, mark: str) -> dict[str, str]:
     """All that a child sees of this process's environment, and the project's Ansible set-up."""
     passed = {name: os.environ[name] for name in _PASSED_ON if name in os.environ}
     own = str(Path(sys.executable).parent)
-    config = project / "ansible.cfg"
+    config = project.absolute() / "ansible.cfg"
     ansible = (
         {"ANSIBLE_CONFIG": str(config)}
         if config.exists()
-        else {"ANSIBLE_COLLECTIONS_PATH": str(project / "collections")}
+        else {"ANSIBLE_COLLECTIONS_PATH": str(project.absolute() / "collections")}
     )
     return {
         "LANG": _LOCALE,

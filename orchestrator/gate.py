@@ -85,7 +85,7 @@ def _run(
             cwd=request.project,
             env={
                 **environment(request.project, folder, mark),
-                "ANSIBLE_INVENTORY": ",".join(map(str, request.inventory)),
+                "ANSIBLE_INVENTORY": ",".join(str(path.absolute()) for path in request.inventory),
                 "DRCLI_GATE_JOB": str(job),
                 "DRCLI_GATE_REPORT": str(report_end),
                 "PYTEST_DISABLE_PLUGIN_AUTOLOAD": "1",
@@ -202,10 +202,11 @@ class _Reader:
 
 
 def _words(request: GateRequest) -> list[str]:
-    words = [*_PYTEST, f"--rootdir={request.project}", f"--confcutdir={request.project}"]
+    project = request.project.absolute()
+    words = [*_PYTEST, f"--rootdir={project}", f"--confcutdir={project}"]
     words.append("--hosts=" + ",".join(f"ansible://{host}" for host in request.hosts))
     # The plugin gives testinfra the whole inventory; a gate may ask where the site's own file is.
-    words.append(f"--ansible-inventory={request.inventory[0]}")
+    words.append(f"--ansible-inventory={request.inventory[0].absolute()}")
     if request.ends_early:
         words.append("--maxfail=1")
-    return [*words, str(request.project / request.gate)]
+    return [*words, str(request.gate.absolute())]

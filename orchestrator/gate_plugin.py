@@ -17,6 +17,7 @@ from typing import Any
 
 import pytest
 import testinfra.backend.base
+import testinfra.backend.ssh
 import testinfra.utils.ansible_runner as testinfra_ansible
 
 from orchestrator.gate_reach import HostUnreachable, Reach
@@ -48,10 +49,10 @@ class _Check:
 class GateReport:
     """The hooks that report, and that keep checks from waiting for a host that is gone."""
 
-    def __init__(self, hosts: list[str], report: Report) -> None:
+    def __init__(self, hosts: list[str], reach: Reach, report: Report) -> None:
         self._hosts = hosts
+        self._reach = reach
         self._report = report
-        self._reach = Reach(report)
         self._checks: dict[str, _Check] = {}
 
     @pytest.hookimpl(tryfirst=True)
@@ -151,11 +152,12 @@ def pytest_configure(config: pytest.Config) -> None:
         while data:
             data = data[os.write(report_fd, data) :]
 
-    _use_inventory(job["inventory"], job["control_path_dir"])
-    config.pluginmanager.register(GateReport(job["hosts"], report), "drcli-gate-report")
+    runner = _use_inventory(job["inventory"], job["control_path_dir"])
+    reach = Reach(runner, testinfra.backend.ssh.SshBackend, report)
+    config.pluginmanager.register(GateReport(job["hosts"], reach, report), "drcli-gate-report")
 
 
-def _use_inventory(content: dict[str, Any], control_path_dir: str) -> None:
+def _use_inventory(content: dict[str, Any], control_path_dir: str) -> Any:  # noqa: ANN401 -- testinfra is untyped
     """Give every `ansible://` host of this process the inventory as it is loaded already.
 
     Whichever file a gate names, and also when it names none. Connections to hosts are this gate's
@@ -171,6 +173,7 @@ def _use_inventory(content: dict[str, Any], control_path_dir: str) -> None:
     )
     testinfra_ansible.AnsibleRunner.get_runner = staticmethod(lambda _inventory_file: runner)
     testinfra.backend.base.CommandResult.__repr__ = _show_result
+    return runner
 
 
 def _show_result(result: Any) -> str:  # noqa: ANN401 -- testinfra is untyped

@@ -1,6 +1,6 @@
 """Which hosts answer, as a gate sees it: asked before its checks, and whenever one seems lost.
 
-Part of gate_plugin.py: it lives in the gate's own process and knows testinfra's ssh backend.
+Part of gate_plugin.py, which gives it testinfra's parts: it lives in the gate's own process.
 """
 
 from __future__ import annotations
@@ -9,9 +9,6 @@ import threading
 import time
 from collections.abc import Callable, Sequence
 from typing import Any
-
-import testinfra.backend.ssh
-import testinfra.utils.ansible_runner as testinfra_ansible
 
 LIMIT = 30.0  # seconds; ssh's own ConnectTimeout and ServerAlive normally answer before
 
@@ -25,22 +22,25 @@ class Reach:
 
     A command that ends as if its host were gone (exit code 255, ssh's own or the command's) is
     followed by another question. On a host that is lost nothing is tried again.
+    `runner` is testinfra's one AnsibleRunner, `ssh` its SshBackend class, whose commands are
+    watched from now on.
     """
 
-    def __init__(self, report: Callable[..., None]) -> None:
+    def __init__(self, runner: Any, ssh: Any, report: Callable[..., None]) -> None:  # noqa: ANN401 -- testinfra is untyped
         self.silent: dict[str, str] = {}
+        self._runner = runner
         self._report = report
         self._lost: dict[int, str] = {}  # by the id() of a backend, all of which live to the end
         self._news = ""
-        self._ssh = testinfra.backend.ssh.SshBackend.run_ssh
-        testinfra.backend.ssh.SshBackend.run_ssh = self._watched()
+        self._backend = ssh
+        self._ssh = ssh.run_ssh
+        ssh.run_ssh = self._watched()
 
     def ask(self, hosts: Sequence[str]) -> None:
         """Ask every host at once; a daemon thread each, so that none can keep the process alive."""
-        runner = testinfra_ansible.AnsibleRunner.get_runner(None)
         asked = {}
         for name in hosts:
-            found = runner.get_host(name)
+            found = self._runner.get_host(name)
             if found is None:  # a connection only Ansible itself can make
                 continue
             asked[name] = threading.Thread(
@@ -72,7 +72,7 @@ class Reach:
     def _sign_of_life(self, backend: Any) -> str:  # noqa: ANN401 -- testinfra is untyped
         """What was said when the host did not even run `true`; empty when it did."""
         try:
-            if isinstance(backend, testinfra.backend.ssh.SshBackend):
+            if isinstance(backend, self._backend):
                 done = self._ssh(backend, backend.get_command("true"))
             else:
                 done = backend.run("true")
@@ -98,11 +98,9 @@ class Reach:
 
         return run_ssh
 
-    @staticmethod
-    def _name(backend: Any) -> str:  # noqa: ANN401 -- testinfra is untyped
+    def _name(self, backend: Any) -> str:  # noqa: ANN401 -- testinfra is untyped
         """The inventory's name of the host, else the address that was asked for."""
-        runner = testinfra_ansible.AnsibleRunner.get_runner(None)
-        for name, known in runner._host_cache.items():  # noqa: SLF001 -- no public way
+        for name, known in self._runner._host_cache.items():  # noqa: SLF001 -- no public way
             if known is not None and known.backend is backend:
                 return str(name)
         return str(backend.hostname)

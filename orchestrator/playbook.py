@@ -162,8 +162,8 @@ def _configured(request: PlaybookRequest, folder: Path, mark: str) -> RunnerConf
     """
     config = RunnerConfig(
         private_data_dir=str(folder),
-        project_dir=str(request.project),
-        playbook=str(request.playbook),
+        project_dir=str(request.project.absolute()),
+        playbook=str(request.playbook.absolute()),
         inventory=[str(path.absolute()) for path in request.inventory],
         limit=",".join((*request.hosts, "localhost")),
         forks=min(len(request.hosts) or 1, MOST_FORKS),

@@ -43,8 +43,11 @@ _CONTROL = re.compile(
 
 
 def is_secret_name(name: str) -> bool:
-    """Whether something of this name looks like a secret: `db_password`, `api_key`, `vault_x`."""
-    return bool(_KEY.search(name))
+    """Whether something of this name looks like a secret: `db_password`, `api_key`, `vault_x`.
+
+    Where a secret is (`private_key_file`) is none: whoever mends a wrong path must see it.
+    """
+    return bool(_KEY.search(name)) and not name.endswith(("_file", "_path"))
 
 
 def secret_values(value: object, *, named: bool = False) -> set[str]:
