@@ -86,9 +86,9 @@ def test_no_errors_were_met_since_the_scrub(host, mount_point):
 
 @pytest.mark.usefixtures("mirror")  # else the root disk would be written
 def test_it_can_be_written(host, mount_point):
-    probe = f"{mount_point}/.gate-{host.backend.get_pytest_id().rsplit('/', maxsplit=1)[-1]}"
+    client = f"{mount_point}/.gate-{host.backend.get_pytest_id().rsplit('/', maxsplit=1)[-1]}"
     wrote = host.run(
-        f"echo gate | dd of={probe} conv=fsync status=none && cat {probe}; rm -f {probe}"
+        f"echo gate | dd of={client} conv=fsync status=none && cat {client}; rm -f {client}"
     )
     assert wrote.stdout.strip() == "gate", f"a write to {mount_point} said: {wrote.stderr}"
 
