@@ -22,10 +22,10 @@ SETTINGS = (
 )
 FORWARD = "net.ipv4.ip_forward"  # setting it resets others: it comes first
 SET_BY_HAND = {"boot", "static"}  # routes that no daemon and not the kernel itself has made
-PASSING = re.compile(r"^(lab-|run-|user@|user-runtime-dir@|session-)")  # units of the moment
+PASSING = re.compile(r"^(run-|user@|user-runtime-dir@|session-)")  # units of the moment
 MOUNTED_FROM = "/dev/"
 PATIENCE = 400  # tenths of a second until a host has what it had
-GATEWAY_PATIENCE = 100
+GATEWAY_PATIENCE = 20  # tries, of a second each where it is silent
 
 LISTENING = "ss -Hltn | awk '{print $4}'"
 LEARNED = (

@@ -10,6 +10,7 @@ import fcntl
 import json
 import os
 import time
+from collections.abc import Iterable
 from pathlib import Path
 
 from orchestrator.errors import MachineError, RecoveryError
@@ -132,13 +133,14 @@ def close_store(instance: Instance) -> bool:
 def close_folder(folder: Path) -> bool:
     """The same for every store in a folder; see `close_store`."""
     until = time.monotonic() + LET_GO
-    found = False
+    closed: set[Path] = set()
     while True:
         devices = [d for d, file in attached().items() if file.startswith(f"{folder}/")]
         mounted = [p for p in _mounted() if p.is_relative_to(folder)]
         if not devices and not mounted:
-            return found
-        found = True
+            _forget(closed)
+            return bool(closed)
+        closed.update(devices)
         for device in devices:
             run(["losetup", "--detach", str(device)], allow=True)
         for path in mounted:
@@ -148,7 +150,6 @@ def close_folder(folder: Path) -> bool:
                 f"still in use after {LET_GO:.0f} s: {', '.join(map(str, [*devices, *mounted]))}",
                 hint=f"fuser -vm {folder}",
             )
-        _forget(devices)
         time.sleep(PAUSE)
 
 
@@ -189,8 +190,8 @@ def _mounted() -> list[Path]:
         return [Path(line.split()[1]) for line in file][::-1]
 
 
-def _forget(devices: list[Path]) -> None:
-    """Give the numbers of loop devices back to the kernel; one that is still busy keeps its own."""
+def _forget(devices: Iterable[Path]) -> None:
+    """Give the numbers of loop devices back to the kernel; one that is still open keeps its own."""
     with open("/dev/loop-control", "rb") as control:  # noqa: PTH123 -- a device
         for device in devices:
             try:
