@@ -2,21 +2,20 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Callable
-from pathlib import Path
 from typing import Any
 
 import pytest
 import testinfra
 from testinfra.host import Host
 
-LAB = Path("/var/lib/drcli/lab")
-
 
 @pytest.fixture(scope="session")
 def on(request: pytest.FixtureRequest) -> Callable[[str], Host]:
-    """`on("r1")`: any host of the site by its inventory name, to run commands there."""
+    """`on("r1")`: any host of the site by its inventory name, to run commands there.
+
+    The inventory is that of pytest's --ansible-inventory, or of ANSIBLE_INVENTORY without it.
+    """
     inventory = request.config.getoption("ansible_inventory")
 
     def find(name: str) -> Host:
@@ -26,9 +25,9 @@ def on(request: pytest.FixtureRequest) -> Callable[[str], Host]:
 
 
 @pytest.fixture(scope="session")
-def probe(on: Callable[[str], Host]) -> Host:
-    """It stands where the consumers stand, and reaches servers only through the routers."""
-    return on("probe1")
+def client(on: Callable[[str], Host]) -> Host:
+    """A workstation outside of the hosting room: it reaches servers only through the routers."""
+    return on("client1")
 
 
 @pytest.fixture
@@ -47,27 +46,3 @@ def address_of(on: Callable[[str], Host]) -> Callable[..., str]:
         return f"{prefix}.{known['host_number']}"
 
     return address
-
-
-@pytest.fixture(scope="session")
-def acknowledged(request: pytest.FixtureRequest) -> Callable[[str], list[dict[str, Any]]]:
-    """`acknowledged("row")`: every write of that kind that the site confirmed; all must be there.
-
-    The controller of a lab lists them, in its ledger. No other site has such a list; a lab that has
-    none, or nothing in it, could have lost anything, and nobody would know.
-    """
-    site = Path(request.config.getoption("ansible_inventory")).resolve().parent.name
-    return lambda kind: read_ledger(LAB / site, kind)
-
-
-def read_ledger(lab: Path, kind: str) -> list[dict[str, Any]]:
-    """The whole lines of a kind in a lab's ledger; a torn last one was never told to anybody."""
-    if not lab.exists():
-        return []
-    ledger = lab / "ledger.jsonl"
-    assert ledger.exists(), f"{ledger} is gone: nobody knows what the site had acknowledged"
-    lines = ledger.read_text(encoding="utf-8").splitlines(keepends=True)
-    records = [json.loads(line) for line in lines if line.endswith("\n")]
-    found = [record for record in records if record["kind"] == kind]
-    assert found, f"{ledger} has no acknowledged {kind}: nothing can be compared with it"
-    return found

@@ -1,4 +1,4 @@
-"""What the gates of imaging share: a study of their own, sent and fetched from the probe."""
+"""What the gates of imaging share: a study of their own, sent and fetched from the client."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ TAGS = """\
 (0008,0030) TM [120000]
 (0008,0060) CS [OT]
 (0008,0064) CS [SYN]
-(0010,0010) PN [Gate^Probe]
+(0010,0010) PN [Gate^Client]
 (0010,0020) LO [{patient}]
 (0020,000d) UI [{uid}]
 (0020,000e) UI [{uid}.1]
@@ -39,25 +39,25 @@ TAGS = """\
 
 @dataclass(frozen=True)
 class Study:
-    """A DICOM study of one image, in a folder of the probe; `checksum` is of its data set."""
+    """A DICOM study of one image, in a folder of the client; `checksum` is of its data set."""
 
-    probe: Host
+    client: Host
     folder: str
     uid: str
     checksum: str
 
     def store(self, server: str, port: int) -> str:
         """Send it (C-STORE); the status that the server answered."""
-        said = self.probe.run(
-            "storescu -v -to 5 -td 30 %s %s %s/study.dcm", server, str(port), self.folder
+        said = self.client.run(
+            "timeout 45 storescu -v -to 5 -td 30 %s %s %s/study.dcm", server, str(port), self.folder
         )
         answers = [line for line in _lines(said) if "Received Store Response" in line]
         return (answers or _lines(said))[-1].partition("Response ")[2] or _lines(said)[-1]
 
     def find(self, server: str, port: int) -> list[str]:
         """Ask for it (C-FIND); the identifiers of the studies that match."""
-        said = self.probe.run(
-            "findscu -S -to 5 -td 30 -k QueryRetrieveLevel=STUDY -k StudyInstanceUID=%s %s %s",
+        said = self.client.run(
+            "timeout 45 findscu -S -to 5 -td 30 -k QueryRetrieveLevel=STUDY -k StudyInstanceUID=%s %s %s",
             self.uid, server, str(port),
         )  # fmt: skip
         matches = [line for line in _lines(said) if "(0020,000d)" in line]
@@ -66,11 +66,11 @@ class Study:
     def fetch(self, server: str, port: int) -> str:
         """Get it back (C-GET); the checksum of what came, or what was said instead."""
         got = f"{self.folder}/got"
-        said = self.probe.run(
-            f"rm -rf {got} && mkdir {got} && getscu -v +B -S -to 5 -td 30 -od {got}"
+        said = self.client.run(
+            f"rm -rf {got} && mkdir {got} && timeout 45 getscu -v +B -S -to 5 -td 30 -od {got}"
             f" -k QueryRetrieveLevel=STUDY -k StudyInstanceUID={self.uid} {server} {port}"
         )
-        checksum = self.probe.run(f"dcmconv -F {got}/* {got}.set && sha256sum {got}.set")
+        checksum = self.client.run(f"dcmconv -F {got}/* {got}.set && sha256sum {got}.set")
         if checksum.rc == 0:
             return checksum.stdout.split()[0]
         answers = [line for line in _lines(said) if "Received C-GET Response" in line]
@@ -79,9 +79,9 @@ class Study:
     def remove(self, server: str, port: int) -> None:
         """Have the server forget it, over REST."""
         url = f"http://{server}:{port}"
-        found = self.probe.run(f"curl -sf -m 10 --data {self.uid} {url}/tools/lookup")
+        found = self.client.run(f"timeout 15 curl -sf -m 10 --data {self.uid} {url}/tools/lookup")
         for match in json.loads(found.stdout or "[]") if found.rc == 0 else []:
-            self.probe.run(f"curl -s -m 10 -X DELETE {url}{match['Path']}")
+            self.client.run(f"timeout 15 curl -s -m 10 -X DELETE {url}{match['Path']}")
 
 
 def write(host: Host, path: str, text: str) -> None:
@@ -95,21 +95,21 @@ def _lines(said: CommandResult) -> list[str]:
 
 @pytest.fixture
 def study(
-    probe: Host, variables: dict[str, Any], address_of: Callable[..., str]
+    client: Host, variables: dict[str, Any], address_of: Callable[..., str]
 ) -> Iterator[Study]:
-    """A new study; afterwards it is gone from the probe and from the imaging servers."""
+    """A new study; afterwards it is gone from the client and from the imaging servers."""
     uid = f"2.25.{uuid.uuid4().int}"
     token = uuid.uuid4().hex[:16]
     words = "\\".join(token[at : at + 4] for at in range(0, 16, 4)) + "\\0000" * 4
-    folder = probe.check_output("mktemp -d /tmp/gate.XXXXXXXX")
+    folder = client.check_output("mktemp -d /tmp/gate.XXXXXXXX")
     tags = TAGS.format(uid=uid, patient=f"GATE-{token}", words=words)
-    write(probe, f"{folder}/study.txt", tags)
-    checksum = probe.check_output(
+    write(client, f"{folder}/study.txt", tags)
+    checksum = client.check_output(
         f"dump2dcm +te {folder}/study.txt {folder}/study.dcm"
         f" && dcmconv -F {folder}/study.dcm {folder}/study.set && sha256sum {folder}/study.set"
     ).split()[0]
-    made = Study(probe=probe, folder=folder, uid=uid, checksum=checksum)
+    made = Study(client=client, folder=folder, uid=uid, checksum=checksum)
     yield made
     rest = variables.get("imaging_rest_port", variables.get("frontend_rest_port"))
     made.remove(address_of(variables["inventory_hostname"]), rest)
-    probe.run("rm -rf %s", folder)
+    client.run("rm -rf %s", folder)

@@ -1,4 +1,4 @@
-"""The directory knows its accounts, over TLS and by its name, as seen from the probe."""
+"""The directory knows its accounts, over TLS and by its name, as seen from the client."""
 
 from __future__ import annotations
 
@@ -23,18 +23,18 @@ def user(people):
 
 
 @pytest.fixture
-def ask(probe, user):
-    """Run one of the LDAP tools on the probe as a user, who by default knows the password."""
+def ask(client, user):
+    """Run one of the LDAP tools on the client as a user, who by default knows the password."""
 
     def run(tool, url, credential="-y /root/.ldap-password"):
-        command = f"{tool} -x -o nettimeout=3 -D {user} {credential} {url}"
-        return probe.run(command + " || exit $(($? == 255 ? 1 : $?))")  # 255 is ssh's own
+        command = f"timeout 15 {tool} -x -o nettimeout=3 -D {user} {credential} {url}"
+        return client.run(command + " || exit $(($? == 255 ? 1 : $?))")  # 255 is ssh's own
 
     return run
 
 
 def test_slapd_runs(host):
-    state = host.run("systemctl is-active slapd").stdout.strip()
+    state = host.run("timeout 10 systemctl is-active slapd").stdout.strip()
     assert state == "active", f"slapd is {state}"
 
 
@@ -45,10 +45,10 @@ def test_its_data_is_in_its_place(host, variables):
     assert int(size.stdout) > 0, f"{folder}/data.mdb is empty"
 
 
-def test_the_name_leads_to_this_host(probe, name, variables, address_of):
-    found = probe.run("getent ahostsv4 %s", name).stdout.split()[:1]
+def test_the_name_leads_to_this_host(client, name, variables, address_of):
+    found = client.run("timeout 10 getent ahostsv4 %s", name).stdout.split()[:1]
     expected = [address_of(variables["inventory_hostname"])]
-    assert found == expected, f"the probe takes {name} for {found}, it is {expected}"
+    assert found == expected, f"the client takes {name} for {found}, it is {expected}"
 
 
 def test_a_user_is_known_over_ldaps(ask, name, user):
@@ -78,9 +78,9 @@ def test_every_account_is_there(ask, name, people, variables):
     assert len(found) >= expected, f"{len(found)} of {expected} accounts: {said.stderr.strip()}"
 
 
-def test_the_certificate_holds_for_a_while(probe, name, variables):
+def test_the_certificate_holds_for_a_while(client, name, variables):
     days = variables["directory_certificate_margin"]
-    shown = probe.run(
+    shown = client.run(
         f"timeout 10 openssl s_client -connect {name}:636 -verify_hostname {name}"
         " -CAfile /etc/ssl/certs/hosting-a.pem < /dev/null"
         f" | openssl x509 -noout -enddate -checkend {days * 86400}"

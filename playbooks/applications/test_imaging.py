@@ -28,11 +28,11 @@ def other(variables, address_of):
 
 
 @pytest.fixture
-def rest(probe, address, variables):
-    """Ask the server under test over REST, from the probe."""
+def rest(client, address, variables):
+    """Ask the server under test over REST, from the client."""
 
     def ask(path):
-        said = probe.run(f"curl -sS -m 10 http://{address}:{variables['imaging_rest_port']}{path}")
+        said = client.run(f"timeout 15 curl -sS -m 10 http://{address}:{variables['imaging_rest_port']}{path}")
         assert said.rc == 0, f"{path}: {said.stderr.strip()}"
         return json.loads(said.stdout)
 
@@ -40,7 +40,7 @@ def rest(probe, address, variables):
 
 
 def test_orthanc_runs(host):
-    state = host.run("systemctl is-active orthanc").stdout.strip()
+    state = host.run("timeout 10 systemctl is-active orthanc").stdout.strip()
     assert state == "active", f"orthanc is {state}"
 
 
@@ -56,22 +56,22 @@ def test_the_index_answers(rest):
     assert "CountStudies" in statistics, f"no statistics but {statistics}"
 
 
-def test_its_database_is_the_one_that_takes_writes(host, probe, variables):
+def test_its_database_is_the_one_that_takes_writes(host, client, variables):
     hosts = ",".join(variables["imaging_database_hosts"])
-    primary = probe.run(
-        "psql -w -XAtqc 'SELECT inet_server_addr()' %s",
+    primary = client.run(
+        "timeout 10 psql -w -XAtqc 'SELECT inet_server_addr()' %s",
         f"host={hosts} dbname=orthanc user=orthanc target_session_attrs=read-write"
         " connect_timeout=5",
     )
     assert primary.rc == 0, f"no database takes writes: {primary.stderr.strip()}"
-    used = host.run("ss -Htn state established '( dport = :5432 )'").stdout.splitlines()
+    used = host.run("timeout 10 ss -Htn state established '( dport = :5432 )'").stdout.splitlines()
     peers = {line.split()[-1] for line in used}
     expected = {f"{primary.stdout.strip()}:{variables['imaging_database_port']}"}
     assert peers == expected, f"connected to {peers or 'no database'}, not to {expected}"
 
 
-def test_it_answers_an_echo(probe, address, port):
-    said = probe.run("echoscu -v -to 5 -td 10 %s %s", address, str(port))
+def test_it_answers_an_echo(client, address, port):
+    said = client.run("timeout 20 echoscu -v -to 5 -td 10 %s %s", address, str(port))
     assert said.rc == 0, f"C-ECHO to {address}: {(said.stdout + said.stderr).strip()[-300:]}"
 
 
@@ -88,19 +88,3 @@ def test_what_is_stored_here_comes_back_from_both(study, address, other, port):
     came = {server: study.fetch(server, port) for server in (address, other)}
     wrong = {server: got for server, got in came.items() if got != study.checksum}
     assert not wrong, f"C-GET of {study.uid}, sent with checksum {study.checksum}: {wrong}"
-
-
-def test_every_acknowledged_study_is_here_with_its_checksum(
-    probe, acknowledged, address, variables
-):
-    studies = [json.dumps(record) for record in acknowledged("study")]
-    lost = []
-    for start in range(0, len(studies), 400):  # one argument of a command has its limit
-        said = probe.run(
-            "printf %s %s | ledger-reader --only study --imaging %s",
-            r"%s\n", "\n".join(studies[start : start + 400]),
-            f"{address}:{variables['imaging_rest_port']}",
-        )  # fmt: skip
-        assert said.rc == 0, said.stderr.strip()
-        lost += said.stdout.splitlines()
-    assert not lost, f"{len(lost)} of {len(studies)} acknowledged studies lost: {lost[:3]}"
