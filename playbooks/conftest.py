@@ -12,7 +12,10 @@ from testinfra.host import Host
 
 @pytest.fixture(scope="session")
 def on(request: pytest.FixtureRequest) -> Callable[[str], Host]:
-    """`on("r1")`: any host of the site by its inventory name, to run commands there."""
+    """`on("r1")`: any host of the site by its inventory name, to run commands there.
+
+    The inventory is that of pytest's --ansible-inventory, or of ANSIBLE_INVENTORY without it.
+    """
     inventory = request.config.getoption("ansible_inventory")
 
     def find(name: str) -> Host:
@@ -23,7 +26,7 @@ def on(request: pytest.FixtureRequest) -> Callable[[str], Host]:
 
 @pytest.fixture(scope="session")
 def client(on: Callable[[str], Host]) -> Host:
-    """It stands where the consumers stand, and reaches servers only through the routers."""
+    """A workstation outside of the hosting room: it reaches servers only through the routers."""
     return on("client1")
 
 

@@ -19,7 +19,7 @@ TAGS = """\
 (0008,0030) TM [120000]
 (0008,0060) CS [OT]
 (0008,0064) CS [SYN]
-(0010,0010) PN [Gate^Probe]
+(0010,0010) PN [Gate^Client]
 (0010,0020) LO [{patient}]
 (0020,000d) UI [{uid}]
 (0020,000e) UI [{uid}.1]
@@ -49,7 +49,7 @@ class Study:
     def store(self, server: str, port: int) -> str:
         """Send it (C-STORE); the status that the server answered."""
         said = self.client.run(
-            "storescu -v -to 5 -td 30 %s %s %s/study.dcm", server, str(port), self.folder
+            "timeout 45 storescu -v -to 5 -td 30 %s %s %s/study.dcm", server, str(port), self.folder
         )
         answers = [line for line in _lines(said) if "Received Store Response" in line]
         return (answers or _lines(said))[-1].partition("Response ")[2] or _lines(said)[-1]
@@ -57,7 +57,7 @@ class Study:
     def find(self, server: str, port: int) -> list[str]:
         """Ask for it (C-FIND); the identifiers of the studies that match."""
         said = self.client.run(
-            "findscu -S -to 5 -td 30 -k QueryRetrieveLevel=STUDY -k StudyInstanceUID=%s %s %s",
+            "timeout 45 findscu -S -to 5 -td 30 -k QueryRetrieveLevel=STUDY -k StudyInstanceUID=%s %s %s",
             self.uid, server, str(port),
         )  # fmt: skip
         matches = [line for line in _lines(said) if "(0020,000d)" in line]
@@ -67,7 +67,7 @@ class Study:
         """Get it back (C-GET); the checksum of what came, or what was said instead."""
         got = f"{self.folder}/got"
         said = self.client.run(
-            f"rm -rf {got} && mkdir {got} && getscu -v +B -S -to 5 -td 30 -od {got}"
+            f"rm -rf {got} && mkdir {got} && timeout 45 getscu -v +B -S -to 5 -td 30 -od {got}"
             f" -k QueryRetrieveLevel=STUDY -k StudyInstanceUID={self.uid} {server} {port}"
         )
         checksum = self.client.run(f"dcmconv -F {got}/* {got}.set && sha256sum {got}.set")
@@ -79,9 +79,9 @@ class Study:
     def remove(self, server: str, port: int) -> None:
         """Have the server forget it, over REST."""
         url = f"http://{server}:{port}"
-        found = self.client.run(f"curl -sf -m 10 --data {self.uid} {url}/tools/lookup")
+        found = self.client.run(f"timeout 15 curl -sf -m 10 --data {self.uid} {url}/tools/lookup")
         for match in json.loads(found.stdout or "[]") if found.rc == 0 else []:
-            self.client.run(f"curl -s -m 10 -X DELETE {url}{match['Path']}")
+            self.client.run(f"timeout 15 curl -s -m 10 -X DELETE {url}{match['Path']}")
 
 
 def write(host: Host, path: str, text: str) -> None:

@@ -27,14 +27,14 @@ def ask(client, user):
     """Run one of the LDAP tools on the client as a user, who by default knows the password."""
 
     def run(tool, url, credential="-y /root/.ldap-password"):
-        command = f"{tool} -x -o nettimeout=3 -D {user} {credential} {url}"
+        command = f"timeout 15 {tool} -x -o nettimeout=3 -D {user} {credential} {url}"
         return client.run(command + " || exit $(($? == 255 ? 1 : $?))")  # 255 is ssh's own
 
     return run
 
 
 def test_slapd_runs(host):
-    state = host.run("systemctl is-active slapd").stdout.strip()
+    state = host.run("timeout 10 systemctl is-active slapd").stdout.strip()
     assert state == "active", f"slapd is {state}"
 
 
@@ -46,7 +46,7 @@ def test_its_data_is_in_its_place(host, variables):
 
 
 def test_the_name_leads_to_this_host(client, name, variables, address_of):
-    found = client.run("getent ahostsv4 %s", name).stdout.split()[:1]
+    found = client.run("timeout 10 getent ahostsv4 %s", name).stdout.split()[:1]
     expected = [address_of(variables["inventory_hostname"])]
     assert found == expected, f"the client takes {name} for {found}, it is {expected}"
 

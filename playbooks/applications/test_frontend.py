@@ -26,7 +26,7 @@ def portal(client, variables):
 
     def ask(path, method="GET"):
         said = client.run(
-            f"curl -sS -m 10 -X {method} -w '\\n%{{http_code}}' http://{variables['frontend_portal_name']}{path}"
+            f"timeout 15 curl -sS -m 10 -X {method} -w '\\n%{{http_code}}' http://{variables['frontend_portal_name']}{path}"
         )
         body, _, status = said.stdout.rpartition("\n")
         return status, body or said.stderr.strip()
@@ -36,13 +36,13 @@ def portal(client, variables):
 
 @pytest.mark.parametrize("service", ["haproxy", "nginx"])
 def test_its_services_run(host, service):
-    state = host.run("systemctl is-active %s", service).stdout.strip()
+    state = host.run("timeout 10 systemctl is-active %s", service).stdout.strip()
     assert state == "active", f"{service} is {state}"
 
 
 @pytest.mark.parametrize("proxy", ["dicom", "rest"])
 def test_every_imaging_server_is_up(host, proxy, variables):
-    shown = host.run("echo 'show stat' | socat -t 5 - UNIX-CONNECT:/run/haproxy/admin.sock")
+    shown = host.run("echo 'show stat' | timeout 10 socat -t 5 - UNIX-CONNECT:/run/haproxy/admin.sock")
     assert shown.rc == 0, f"HAProxy does not tell: {shown.stderr.strip()}"
     rows = [line.split(",") for line in shown.stdout.splitlines()]
     columns = {name.strip("# "): place for place, name in enumerate(rows[0])}
@@ -56,7 +56,7 @@ def test_every_imaging_server_is_up(host, proxy, variables):
 @pytest.mark.parametrize("alias", [PACS, "portal"])
 def test_the_names_lead_to_this_host(client, alias, variables, address_of):
     name = f"{alias}.{variables['site_domain']}"
-    found = client.run("getent ahostsv4 %s", name).stdout.split()[:1]
+    found = client.run("timeout 10 getent ahostsv4 %s", name).stdout.split()[:1]
     expected = [address_of(variables["inventory_hostname"])]
     assert found == expected, f"the client takes {name} for {found}, it is {expected}"
 

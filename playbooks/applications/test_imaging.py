@@ -32,7 +32,7 @@ def rest(client, address, variables):
     """Ask the server under test over REST, from the client."""
 
     def ask(path):
-        said = client.run(f"curl -sS -m 10 http://{address}:{variables['imaging_rest_port']}{path}")
+        said = client.run(f"timeout 15 curl -sS -m 10 http://{address}:{variables['imaging_rest_port']}{path}")
         assert said.rc == 0, f"{path}: {said.stderr.strip()}"
         return json.loads(said.stdout)
 
@@ -40,7 +40,7 @@ def rest(client, address, variables):
 
 
 def test_orthanc_runs(host):
-    state = host.run("systemctl is-active orthanc").stdout.strip()
+    state = host.run("timeout 10 systemctl is-active orthanc").stdout.strip()
     assert state == "active", f"orthanc is {state}"
 
 
@@ -59,19 +59,19 @@ def test_the_index_answers(rest):
 def test_its_database_is_the_one_that_takes_writes(host, client, variables):
     hosts = ",".join(variables["imaging_database_hosts"])
     primary = client.run(
-        "psql -w -XAtqc 'SELECT inet_server_addr()' %s",
+        "timeout 10 psql -w -XAtqc 'SELECT inet_server_addr()' %s",
         f"host={hosts} dbname=orthanc user=orthanc target_session_attrs=read-write"
         " connect_timeout=5",
     )
     assert primary.rc == 0, f"no database takes writes: {primary.stderr.strip()}"
-    used = host.run("ss -Htn state established '( dport = :5432 )'").stdout.splitlines()
+    used = host.run("timeout 10 ss -Htn state established '( dport = :5432 )'").stdout.splitlines()
     peers = {line.split()[-1] for line in used}
     expected = {f"{primary.stdout.strip()}:{variables['imaging_database_port']}"}
     assert peers == expected, f"connected to {peers or 'no database'}, not to {expected}"
 
 
 def test_it_answers_an_echo(client, address, port):
-    said = client.run("echoscu -v -to 5 -td 10 %s %s", address, str(port))
+    said = client.run("timeout 20 echoscu -v -to 5 -td 10 %s %s", address, str(port))
     assert said.rc == 0, f"C-ECHO to {address}: {(said.stdout + said.stderr).strip()[-300:]}"
 
 

@@ -10,7 +10,7 @@ minimum_checks = 12
 
 # Exits 0 when the kernel has the rules of the file and nothing else.
 EXACTLY_THE_FILE = (
-    'test "$(nft --stateless list ruleset)" = "$(unshare --net sh -c '
+    'test "$(nft --stateless list ruleset)" = "$(timeout 10 unshare --net sh -c '
     "'nft --file /etc/nftables.conf && nft --stateless list ruleset')\""
 )
 
@@ -35,7 +35,7 @@ def addresses(router):
 
 
 def test_frr_and_keepalived_run(host):
-    states = host.run("systemctl is-active frr keepalived").stdout.split()
+    states = host.run("timeout 10 systemctl is-active frr keepalived").stdout.split()
     assert states == ["active", "active"], f"frr, keepalived: {states}"
 
 
@@ -85,7 +85,7 @@ def test_learned_the_other_routers_by_ospf(host, variables, others, on):
 
 
 def test_hears_the_other_routers_on_every_network(host, variables, others, address_of):
-    shown = host.run("vtysh -c 'show ip ospf neighbor json'")
+    shown = host.run("timeout 10 vtysh -c 'show ip ospf neighbor json'")
     assert shown.rc == 0, f"FRR does not answer: {shown.stderr.strip()}"
     neighbours = [
         entry for found in json.loads(shown.stdout)["neighbors"].values() for entry in found

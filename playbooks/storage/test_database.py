@@ -17,7 +17,7 @@ def sql(host):
     """Ask the server under test over its local socket; one value, or rows of `a|b`."""
 
     def ask(query, database="postgres"):
-        answer = host.run("psql -U postgres -h /run/postgresql -d %s -XAtqc %s", database, query)
+        answer = host.run("timeout 10 psql -U postgres -h /run/postgresql -d %s -XAtqc %s", database, query)
         assert answer.rc == 0, f"psql on this host said: {answer.stderr.strip()}"
         return answer.stdout.strip()
 
@@ -47,14 +47,14 @@ def token(client, variables):
         "INSERT INTO heartbeat VALUES (:'row', :'token')"
         " ON CONFLICT (name) DO UPDATE SET token = excluded.token RETURNING token"
     )
-    command = "echo %s | psql -w -XAtq -v row=%s -v token=%s %s"
+    command = "echo %s | timeout 15 psql -w -XAtq -v row=%s -v token=%s %s"
     written = client.run(command, upsert, row, new, CLIENT)
     assert written.stdout.strip() == new, f"a write from the client said: {written.stderr.strip()}"
     return new
 
 
 def test_the_service_runs(host):
-    state = host.run("systemctl is-active postgresql@15-main").stdout.strip()
+    state = host.run("timeout 10 systemctl is-active postgresql@15-main").stdout.strip()
     assert state == "active", f"postgresql@15-main is {state}"
 
 
@@ -73,7 +73,7 @@ def test_its_data_lie_on_the_volume_and_commits_are_durable(sql, variables):
 
 
 def test_exactly_one_host_is_the_primary(host, on, sql, variables):
-    ask = "psql -U postgres -h /run/postgresql -XAtqc 'SELECT pg_is_in_recovery()' 2>&1"
+    ask = "timeout 10 psql -U postgres -h /run/postgresql -XAtqc 'SELECT pg_is_in_recovery()' 2>&1"
     roles = {name: on(name).run(ask).stdout.strip() for name in variables["groups"]["databases"]}
     assert sorted(roles.values()) == ["f", "t"], f"pg_is_in_recovery() says {roles}"
     signal = host.file(f"{variables['database_data_directory']}/standby.signal").exists
@@ -96,7 +96,7 @@ def test_the_slot_keeps_what_the_standby_has_not_seen(on, is_primary, variables,
         seen = sql(ask)
         slot = f"{peer}|t|reserved"
     else:
-        seen = on(peer).run("psql -U postgres -h /run/postgresql -XAtqc %s", ask).stdout.strip()
+        seen = on(peer).run("timeout 10 psql -U postgres -h /run/postgresql -XAtqc %s", ask).stdout.strip()
         slot = f"{variables['inventory_hostname']}|t|reserved"
     assert slot in seen.splitlines(), f"slots of the primary: {seen or 'none'}, wanted {slot}"
 
@@ -110,7 +110,7 @@ def test_a_row_written_from_the_application_network_is_read_here(sql, token):
 
 def test_the_standby_is_not_behind(sql, is_primary, on, peer):
     lag = "SELECT max(pg_wal_lsn_diff(pg_current_wal_lsn(), replay_lsn)) FROM pg_stat_replication"
-    command = "psql -U postgres -h /run/postgresql -XAtqc %s"
+    command = "timeout 10 psql -U postgres -h /run/postgresql -XAtqc %s"
     behind = sql(lag) if is_primary else on(peer).run(command, lag).stdout.strip()
     assert behind.isdigit(), "nobody replays the primary's log"
     assert int(behind) < 16 << 20, f"the standby is {int(behind)} bytes of log behind"
@@ -120,7 +120,7 @@ def test_the_standby_is_not_behind(sql, is_primary, on, peer):
 def test_the_databases_of_the_applications_answer(client, variables, address_of, database):
     address = address_of(variables["inventory_hostname"])
     answer = client.run(
-        "psql -w -XAtqc 'SELECT current_database()' %s",
+        "timeout 15 psql -w -XAtqc 'SELECT current_database()' %s",
         f"host={address} dbname={database} user={database} connect_timeout=5",
     )
     assert answer.stdout.strip() == database, f"from the client: {answer.stderr.strip()}"
