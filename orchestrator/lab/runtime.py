@@ -78,7 +78,7 @@ def parse_seen(text: str) -> Seen:
             " ".join([r["dst"], *(f"{key} {r[key]}" for key in ("dev", "metric") if key in r),
                       *([f"via {r['gateway']}"] if "gateway" in r else [])])
             for r in every
-            if r.get("protocol") in SET_BY_HAND
+            if r.get("protocol", "boot") in SET_BY_HAND
         ),
         gateway=next((r["gateway"] for r in every if r["dst"] == "default" and "gateway" in r), ""),
         learned=tuple(
