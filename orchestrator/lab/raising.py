@@ -89,6 +89,11 @@ def reset(definition: Definition, instance: Instance, *, tell: Tell) -> None:
             f"the lab {instance.name} has no seeded state: it is bare, or half made",
             hint=f"drcli lab up --site {instance.site} --name {instance.name}",
         )
+    if set(snapshot.images) != {host.name for host in definition.hosts}:
+        raise MachineError(
+            f"the lab {instance.name} was made of another inventory",
+            hint=f"drcli lab down --name {instance.name}; then up again.",
+        )
     remove_hosts(instance)
     roll_back(definition, instance)
     seeded.put_back(instance)
