@@ -14,7 +14,7 @@ from collections.abc import Iterable
 from pathlib import Path
 
 from orchestrator.errors import MachineError, RecoveryError
-from orchestrator.lab.command import run
+from orchestrator.lab.command import mounts_below, run
 from orchestrator.lab.definition import Definition
 from orchestrator.lab.instance import Instance
 from orchestrator.lab.lab_lock import LABS
@@ -136,7 +136,7 @@ def close_folder(folder: Path) -> bool:
     closed: set[Path] = set()
     while True:
         devices = [d for d, file in attached().items() if file.startswith(f"{folder}/")]
-        mounted = [p for p in _mounted() if p.is_relative_to(folder)]
+        mounted = mounts_below(folder)
         if not devices and not mounted:
             _forget(closed)
             return bool(closed)
@@ -174,7 +174,7 @@ def _attach(device: Path, path: Path, *, behind: str | None) -> None:
 def _mount(instance: Instance) -> None:
     store = store_of(instance)
     store.mkdir(mode=0o700, exist_ok=True)
-    if store in _mounted():
+    if mounts_below(store):
         return
     device, image = instance.loop(0), instance.folder / "store.img"
     behind = attached().get(device)
@@ -182,12 +182,6 @@ def _mount(instance: Instance) -> None:
         _attach(device, image, behind=behind)
     # Two labs made from one snapshot would have file systems of one identity: XFS minds.
     run(["mount", "-t", "xfs", "-o", "nouuid", str(device), str(store)])
-
-
-def _mounted() -> list[Path]:
-    """Every mount point of this machine, the innermost first."""
-    with open("/proc/self/mounts", encoding="utf-8") as file:  # noqa: PTH123 -- the kernel's file
-        return [Path(line.split()[1]) for line in file][::-1]
 
 
 def _forget(devices: Iterable[Path]) -> None:
