@@ -1,44 +1,44 @@
-"""The world of one attempt: its mark, environment and private folder, and the end of its processes.
+"""The world of one attempt: its private folder, its environment, and the end of its processes.
 
 A playbook or a gate starts processes that leave its process group (Ansible's workers call setsid,
-ssh goes to the background), so neither a group nor a parent tells who belongs to it. Every attempt
-therefore carries a mark of its own in its environment, which children inherit, and its processes
-are found in /proc: those with the mark, and all below them.
+ssh goes to the background), so neither a group nor a parent tells who belongs to it. As root every
+attempt runs in a process namespace (`contained`): when its first process ends, or the thread that
+started it, or all of drcli by kill -9, the kernel ends the rest. Without root, and for whatever is
+left, every attempt carries a mark in its environment, which children inherit, and `end_processes`
+finds those with the mark, and all below them, in /proc.
 
-The background master of a shared SSH connection (ControlPersist) is spared: other playbooks and
-gates may be speaking through it at that moment, it runs no task of its own, and ServerAlive and
-ControlPersist end it. What a task had started on a host is out of reach from here: it may go on
-there until it ends or writes to the closed connection. Playbooks are idempotent, and the gate looks
-at what is.
+SSH connections are shared within an attempt and with no other: their sockets are in its folder.
+One that outlived a host's loss of power, or ended with somebody else's attempt, would hurt.
+
+What a task had started on a host is out of reach from here: it may go on there until it ends or
+writes to the closed connection. Playbooks are idempotent, and the gate looks at what is.
 """
 
 from __future__ import annotations
 
-import fcntl
 import os
-import re
 import shutil
 import signal
-import stat
+import subprocess
 import sys
 import tempfile
 import time
 import uuid
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
 
 MARK = "DRCLI_ATTEMPT"
-GRACE = 2.0  # seconds from SIGTERM to SIGKILL
+CONTROL_PATH_DIR = "ANSIBLE_SSH_CONTROL_PATH_DIR"
 PATIENCE = 10.0  # seconds until a process that survives SIGKILL (uninterruptible) is reported
 
-_PASSED_ON = ("HOME", "USER", "LOGNAME", "TZ", "SSH_AUTH_SOCK", "XDG_RUNTIME_DIR")
-LOCALE = "C.UTF-8"  # Ansible refuses others and any not installed; ssh speaks English in it
-_MASTER = re.compile(rb"^ssh: .*\[mux\]")
-_FOLDER = "drcli-attempt-"
-_UNLOCKED = f".{_FOLDER}"  # its name until it is locked: nothing is in it yet
-_YOUNG = 60.0  # seconds; a younger one of that name may be about to be locked
+_DIES_WITH_ITS_THREAD = ("setpriv", "--pdeathsig", "KILL")
+_NAMESPACE = ("unshare", "--pid", "--fork", "--kill-child=KILL", "--mount-proc")
+_PASSED_ON = ("HOME", "USER", "LOGNAME", "TZ", "SSH_AUTH_SOCK")
+_LOCALE = "C.UTF-8"  # Ansible refuses others and any not installed; ssh speaks English in it
+_FOLDER = "drcli-"  # short: the path of an SSH control socket in it has at most 107 bytes
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -55,71 +55,66 @@ def new_mark(run: str, component: str, attempt: int) -> str:
     return f"{run}/{component}/{attempt}/{uuid.uuid4().hex}"
 
 
-def environment(project: Path, mark: str) -> dict[str, str]:
+def environment(project: Path, folder: Path, mark: str) -> dict[str, str]:
     """All that a child sees of this process's environment, and the project's Ansible set-up."""
     passed = {name: os.environ[name] for name in _PASSED_ON if name in os.environ}
     own = str(Path(sys.executable).parent)
-    config = project / "ansible.cfg"
+    config = project.absolute() / "ansible.cfg"
     ansible = (
         {"ANSIBLE_CONFIG": str(config)}
         if config.exists()
-        else {"ANSIBLE_COLLECTIONS_PATH": str(project / "collections")}
+        else {"ANSIBLE_COLLECTIONS_PATH": str(project.absolute() / "collections")}
     )
     return {
-        "LANG": LOCALE,
-        "LC_ALL": LOCALE,
+        "LANG": _LOCALE,
+        "LC_ALL": _LOCALE,
         **passed,
         **ansible,
         "PATH": f"{own}:{os.environ.get('PATH', os.defpath)}",
         "ANSIBLE_NOCOLOR": "1",
+        "ANSIBLE_LOCAL_TEMP": str(folder / "tmp"),
+        "ANSIBLE_SSH_CONTROL_PATH": "%(directory)s/%%C",
+        CONTROL_PATH_DIR: str(folder),
         MARK: mark,
     }
 
 
+def contained(words: Sequence[str]) -> list[str]:
+    """The command, run so that it ends with the thread that starts it, with all it has started."""
+    return [*_container(), *words]
+
+
+@cache
+def _container() -> tuple[str, ...]:
+    """What this machine and user can do: a process namespace, or the first process alone."""
+    for way in ((*_DIES_WITH_ITS_THREAD, *_NAMESPACE), _DIES_WITH_ITS_THREAD):
+        with suppress(OSError):
+            done = subprocess.run([*way, "true"], capture_output=True, check=False)  # noqa: S603 -- fixed words
+            if done.returncode == 0:
+                return way
+    return ()
+
+
 @contextmanager
 def private_folder() -> Iterator[Path]:
-    """A folder for this attempt alone, mode 0700, in memory where possible; removed at last.
-
-    It is locked for as long as it bears its name, so that `sweep` can tell at once one that a
-    killed drcli left behind.
-    """
-    made = Path(tempfile.mkdtemp(prefix=_UNLOCKED, dir=_memory() or tempfile.gettempdir()))
-    folder = made.with_name(made.name.removeprefix("."))
-    lock = os.open(made, os.O_RDONLY)
+    """A folder for this attempt alone, mode 0700, in memory where possible; removed at last."""
+    prefix = f"{_FOLDER}{_owner(os.getpid())}-"
+    folder = Path(tempfile.mkdtemp(prefix=prefix, dir=_memory()))
     try:
-        fcntl.flock(lock, fcntl.LOCK_EX)
-        made.rename(folder)
         yield folder
     finally:
-        for left in (folder, made):
-            shutil.rmtree(left, ignore_errors=True)
-        os.close(lock)
-
-
-def in_memory(folder: Path) -> bool:
-    """Whether what is written there never reaches a disk (swap apart)."""
-    mounts = [line.split()[1:3] for line in Path("/proc/self/mounts").read_text().splitlines()]
-    above = [(len(at), kind) for at, kind in mounts if folder.is_relative_to(at)]
-    return bool(above) and max(above)[1] in {"tmpfs", "ramfs"}
+        shutil.rmtree(folder, ignore_errors=True)
 
 
 def sweep() -> None:
     """Remove the folders that attempts of a killed drcli left: they may hold secrets."""
-    for base in {_memory() or Path(tempfile.gettempdir()), Path(tempfile.gettempdir())}:
-        for folder in (p for name in (_FOLDER, _UNLOCKED) for p in base.glob(f"{name}*")):
-            with suppress(OSError):
-                found = folder.lstat()
-                if not stat.S_ISDIR(found.st_mode) or found.st_uid != os.getuid():
-                    continue
-                young = time.time() - found.st_mtime < _YOUNG
-                if young and folder.name.startswith(_UNLOCKED):
-                    continue
-                lock = os.open(folder, os.O_RDONLY)
-                try:
-                    fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    for base in {_memory(), tempfile.gettempdir()}:
+        for folder in Path(base).glob(f"{_FOLDER}*"):
+            owner = folder.name.removeprefix(_FOLDER).rpartition("-")[0]
+            with suppress(OSError, ValueError):
+                mine = folder.lstat().st_uid == os.getuid()
+                if mine and owner != _owner(int(owner.partition("-")[0])):
                     shutil.rmtree(folder, ignore_errors=True)
-                finally:
-                    os.close(lock)
 
 
 def processes_of(mark: str) -> tuple[Process, ...]:
@@ -144,43 +139,36 @@ def processes_of(mark: str) -> tuple[Process, ...]:
         below = [p for p in children.get(waiting.pop(), []) if p.pid not in found]
         found.update((p.pid, p) for p in below)
         waiting += [p.pid for p in below]
-    return tuple(process for pid, process in found.items() if not _is_master(pid))
+    return tuple(found.values())
 
 
-def end_processes(
-    mark: str, *, grace: float = GRACE, patience: float = PATIENCE
-) -> tuple[str, ...]:
-    """End every process of the attempt: SIGTERM, then SIGKILL after `grace` seconds.
+def end_processes(mark: str, *, patience: float = PATIENCE) -> tuple[str, ...]:
+    """End every process of the attempt.
 
     Returns when none is left, or after `patience` seconds with what would not end, in words.
     """
-    begun = time.monotonic()
-    sent: set[tuple[Process, signal.Signals]] = set()
+    deadline = time.monotonic() + patience
     looks_left = 1
     while looks_left:
         left = processes_of(mark)
         # A child born while we looked at a dying parent is seen by a second look.
         looks_left = 2 if left else looks_left - 1
-        waited = time.monotonic() - begun
-        if left and waited > patience:
+        if left and time.monotonic() > deadline:
             return tuple(f"process {p.pid} ({p.command}) does not end" for p in left)
-        number = signal.SIGTERM if waited < grace else signal.SIGKILL
         for process in left:
-            if (process, number) not in sent:
-                _send(process, number)
-                sent.add((process, number))
+            _kill(process)
         if left:
-            time.sleep(0.05)
+            time.sleep(0.02)
     return ()
 
 
-def _send(process: Process, number: signal.Signals) -> None:
-    """Signal exactly this process: never a later one that was given its number."""
+def _kill(process: Process) -> None:
+    """Kill exactly this process: never a later one that was given its number."""
     with suppress(OSError):
         handle = os.pidfd_open(process.pid)
         try:
             if _read(Path(f"/proc/{process.pid}"))[2].started == process.started:
-                signal.pidfd_send_signal(handle, number)
+                signal.pidfd_send_signal(handle, signal.SIGKILL)
         finally:
             os.close(handle)
 
@@ -194,15 +182,14 @@ def _read(entry: Path) -> tuple[str, int, Process]:
     return fields[0], int(fields[1]), process
 
 
-def _is_master(pid: int) -> bool:
+def _owner(pid: int) -> str:
+    """A process as a folder's name has it; one that is gone is like no other."""
     with suppress(OSError):
-        return bool(_MASTER.match(Path(f"/proc/{pid}/cmdline").read_bytes()))
-    return False
+        return f"{pid}-{_read(Path(f'/proc/{pid}'))[2].started}"
+    return ""
 
 
-def _memory() -> Path | None:
-    """Where a tmpfs of this machine can be written."""
-    for name in (os.environ.get("XDG_RUNTIME_DIR"), "/dev/shm"):  # noqa: S108 -- mkdtemp makes it private
-        if name and os.access(name, os.W_OK | os.X_OK) and in_memory(Path(name)):
-            return Path(name)
-    return None
+def _memory() -> str:
+    """A tmpfs where there is one, else the ordinary folder; its path is short (see _FOLDER)."""
+    shm = "/dev/shm"  # noqa: S108 -- mkdtemp makes it private
+    return shm if os.access(shm, os.W_OK | os.X_OK) else tempfile.gettempdir()

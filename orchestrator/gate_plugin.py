@@ -1,14 +1,8 @@
 """A pytest plugin: tells the process that started a gate what each check came to, line by line.
 
-It is loaded into the gate's own process and imports nothing of drcli but `gate_parts`, which runs
-the checks of different hosts in different processes, and `session`, which carries them. Its job
-(hosts and the inventory as Ansible reads it) comes in one file descriptor, its report goes out
-through another, so nothing a check prints is mistaken for a result. Without them it does nothing,
-and the gate file runs under plain pytest as well.
-
-Every host is asked for a sign of life before its first check, all at once. The checks of one that
-gives none are reported unreachable without being run, and so is a check during which a host was
-lost: also when it "passed", for on a host that is gone nothing is running either.
+It is loaded into the gate's own process. Its job (hosts, and the inventory as Ansible reads it) is
+in a file, its report goes out through a pipe, so nothing a check prints is mistaken for a result.
+Without a job it does nothing, and the gate file runs under plain pytest as well.
 """
 
 from __future__ import annotations
@@ -16,35 +10,26 @@ from __future__ import annotations
 import json
 import os
 import re
-import threading
 from collections.abc import Callable, Generator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import pytest
-import testinfra
 import testinfra.backend.base
-import testinfra.backend.podman
 import testinfra.backend.ssh
 import testinfra.utils.ansible_runner as testinfra_ansible
 
-from orchestrator.gate_parts import Parts
-from orchestrator.session import SURE, NotEnded, SessionBackend, Unreachable, carry_ansible
+from orchestrator.gate_reach import HostUnreachable, Reach
 
-JOB_FD = "DRCLI_GATE_JOB"
+JOB = "DRCLI_GATE_JOB"  # the path of a file
 REPORT_FD = "DRCLI_GATE_REPORT"
 
-_PROBE_LIMIT = 30.0  # seconds; ssh's own ConnectTimeout and ServerAlive normally answer before
 _LONGEST = 16_000  # characters of one message
-_SSH_FAILED = 255
-_NO_SHELL = {125, 255}  # exit codes of `podman exec` for a container that does not run
 _WHERE = re.compile(r" \+ +(?:where|and) ")
 _RANK = ("passed", "skipped", "failed", "error", "unreachable")
 
-
-class HostUnreachable(Exception):  # noqa: N818 -- what pytest shows to a person
-    """A host gives no sign of life; the text is what ssh said."""
+Report = Callable[..., None]
 
 
 @dataclass
@@ -61,155 +46,31 @@ class _Check:
             self.outcome, self.message = outcome, message
 
 
-class _Reach:
-    """Which hosts answer; told of every command that ended as if its host were gone."""
-
-    def __init__(self, report: Callable[..., None]) -> None:
-        self._report = report
-        self._suspects: list[Any] = []
-        self._lost: dict[int, str] = {}  # by the id() of a backend, all of which live to the end
-        self._asked: dict[str, threading.Thread] = {}
-        self.silent: dict[str, str] = {}
-        self._patch()
-
-    def ask(self, inventory: str, hosts: list[str]) -> None:
-        """Ask every host at once; a daemon thread each, so that none can keep the process alive."""
-        runner = testinfra_ansible.AnsibleRunner.get_runner(inventory)
-
-        def ask_one(name: str) -> None:
-            found = runner.get_host(name)
-            if found is None:  # a connection only Ansible itself can make
-                return
-            said = self._sign_of_life(found.backend)
-            if said:
-                self._note(name, found.backend, said)
-
-        for name in hosts:
-            self._asked[name] = threading.Thread(target=ask_one, args=(name,), daemon=True)
-            self._asked[name].start()
-
-    def wait_for(self, host: str | None) -> None:
-        """Wait until it is known whether a host answers."""
-        asked = self._asked.pop(host or "", None)
-        if asked is None:
-            return
-        asked.join(_PROBE_LIMIT)
-        if asked.is_alive() and host not in self.silent:
-            self.silent[str(host)] = "timed out"
-            self._report(kind="unreachable", host=host, said="timed out")
-
-    def lost(self) -> tuple[str, str] | None:
-        """The first host that was lost since the last call, and what ssh said."""
-        found = None
-        suspects, self._suspects = self._suspects, []
-        for backend in suspects:
-            said = self._lost.get(id(backend)) or self._sign_of_life(backend)
-            if said:
-                name = self._name(backend)
-                self._note(name, backend, said)
-                found = found or (name, said)
-        return found
-
-    def _note(self, name: str, backend: Any, said: str) -> None:  # noqa: ANN401 -- untyped
-        self._lost[id(backend)] = said
-        if name not in self.silent:
-            self.silent[name] = said
-            self._report(kind="unreachable", host=name, said=said)
-
-    def _sign_of_life(self, backend: Any) -> str:  # noqa: ANN401 -- testinfra is untyped
-        """What ssh said when the host did not even run `true`; empty when it did."""
-        said = ""
-        for _ in range(2):
-            try:
-                done = self._run(backend, "true")
-            except (RuntimeError, OSError) as error:
-                done = error.args[0] if error.args else error
-            if getattr(done, "rc", 255) == 0:
-                return ""
-            said = str(getattr(done, "stderr", done)).strip() or "no answer"
-            if isinstance(backend, SessionBackend) or any(words in said for words in SURE):
-                break  # a session tries again itself
-        return said
-
-    def _run(self, backend: Any, command: str) -> Any:  # noqa: ANN401 -- testinfra is untyped
-        if isinstance(backend, SessionBackend):
-            return self._session(backend, command)
-        if isinstance(backend, testinfra.backend.ssh.SshBackend):
-            return self._ssh(backend, backend.get_command(command))
-        if isinstance(backend, testinfra.backend.podman.PodmanBackend):
-            return self._podman(backend, command)
-        return backend.run(command)
-
-    def _patch(self) -> None:
-        """Have testinfra tell of every command whose exit code may mean that the host is gone."""
-        ssh, podman = testinfra.backend.ssh.SshBackend, testinfra.backend.podman.PodmanBackend
-        session: Any = SessionBackend
-        self._ssh, self._podman, self._session = ssh.run_ssh, podman.run, session.run
-
-        def run_session(backend: Any, command: str, *args: str, **kwargs: Any) -> Any:  # noqa: ANN401
-            self._refuse_lost(backend)
-            try:
-                done = self._session(backend, command, *args, **kwargs)
-            except (Unreachable, NotEnded):
-                self._suspects.append(backend)
-                raise
-            if done.rc == _SSH_FAILED and backend.session.route.connection == "ssh":
-                raise RuntimeError(done)  # as with testinfra's ssh: no check may live on this code
-            return done
-
-        def run_ssh(backend: Any, command: str) -> Any:  # noqa: ANN401 -- testinfra is untyped
-            self._refuse_lost(backend)
-            try:
-                return self._ssh(backend, command)
-            except RuntimeError:  # exit code 255: ssh's own, or the command's
-                self._suspects.append(backend)
-                raise
-
-        def run(backend: Any, command: str, *args: str, **kwargs: Any) -> Any:  # noqa: ANN401
-            self._refuse_lost(backend)
-            done = self._podman(backend, command, *args, **kwargs)
-            if done.rc in _NO_SHELL:
-                self._suspects.append(backend)
-            return done
-
-        ssh.run_ssh, podman.run, session.run = run_ssh, run, run_session
-
-    def _refuse_lost(self, backend: Any) -> None:  # noqa: ANN401 -- testinfra is untyped
-        if id(backend) in self._lost:
-            self._suspects.append(backend)
-            raise HostUnreachable(f"{self._name(backend)}: {self._lost[id(backend)]}")
-
-    @staticmethod
-    def _name(backend: Any) -> str:  # noqa: ANN401 -- testinfra is untyped
-        """The inventory's name of the host, else the address that was asked for."""
-        for runner in testinfra_ansible.AnsibleRunner._runners.values():  # noqa: SLF001
-            for name, known in runner._host_cache.items():  # noqa: SLF001
-                if known is not None and known.backend is backend:
-                    return str(name)
-        return str(backend.hostname)
-
-
 class GateReport:
     """The hooks that report, and that keep checks from waiting for a host that is gone."""
 
-    def __init__(self, job: dict[str, Any], report: Callable[..., None]) -> None:
+    def __init__(self, hosts: list[str], reach: Reach, report: Report) -> None:
+        self._hosts = hosts
+        self._reach = reach
         self._report = report
-        self._reach = _Reach(report)
         self._checks: dict[str, _Check] = {}
-        self._inventory_file: str = job["inventory_file"]
-        self._hosts: list[str] = job["hosts"]
 
     @pytest.hookimpl(tryfirst=True)
     def pytest_runtestloop(self, session: pytest.Session) -> None:
-        """Ask the hosts of this process's checks for a sign of life, all at once."""
+        """Report how many checks there are; ask all hosts for a sign of life, all at once.
+
+        The checks of a host that gives none come first: they end at once, and so does a gate that
+        is to end with its first bad check.
+        """
+        self._report(kind="collected", checks=len(session.items))
         on = {_host(item) for item in session.items}
-        self._reach.ask(self._inventory_file, [host for host in self._hosts if host in on])
+        self._reach.ask([host for host in self._hosts if host in on])
+        session.items.sort(key=lambda item: _host(item) not in self._reach.silent)
 
     @pytest.hookimpl(tryfirst=True)
     def pytest_runtest_setup(self, item: pytest.Item) -> None:
         """Run no check on a host that is gone: each would wait for it again."""
         host = _host(item)
-        self._reach.wait_for(host)
         if host in self._reach.silent:
             raise HostUnreachable(self._reach.silent[host])
 
@@ -217,17 +78,19 @@ class GateReport:
     def pytest_runtest_makereport(
         self, item: pytest.Item, call: pytest.CallInfo[None]
     ) -> Generator[None, pytest.TestReport, pytest.TestReport]:
-        """Add a phase (setup, call, teardown) to what its check came to; the worst counts."""
+        """Add a phase (setup, call, teardown) to what its check came to; the worst counts.
+
+        A check during which a host was lost is unreachable, also when it "passed": on a host that
+        is gone nothing is running either.
+        """
         report = yield
         check = self._checks.setdefault(item.nodeid, _Check(_name(item), _host(item)))
         check.seconds += call.duration
         check.called = check.called or call.when == "call"
         error = call.excinfo.value if call.excinfo else None
-        lost = self._reach.lost()
-        if lost:
-            check.worsen("unreachable", f"{lost[0]}: {lost[1]}")
-        elif isinstance(error, HostUnreachable):
-            check.worsen("unreachable", str(error))
+        lost = self._reach.lost_since_last_asked()
+        if lost or isinstance(error, HostUnreachable):
+            check.worsen("unreachable", lost or str(error))
         elif hasattr(report, "wasxfail"):
             check.worsen("skipped", f"expected to fail ({report.wasxfail}) and {report.outcome}")
         elif report.skipped:
@@ -269,41 +132,48 @@ class GateReport:
         """Report that pytest itself failed."""
         self._report(kind="trouble", what=f"pytest itself failed: {_said(excrepr)}")
 
+    @pytest.hookimpl(trylast=True)
+    def pytest_sessionfinish(self, exitstatus: int) -> None:
+        """Report that pytest came to its own end."""
+        self._report(kind="end", code=int(exitstatus))
+
 
 def pytest_configure(config: pytest.Config) -> None:
     """Begin to report, when there is somebody to report to."""
-    if JOB_FD not in os.environ:
+    if JOB not in os.environ:
         return
-    job_fd, report_fd = int(os.environ.pop(JOB_FD)), int(os.environ.pop(REPORT_FD))
-    for descriptor in (job_fd, report_fd):
-        os.set_inheritable(descriptor, False)  # noqa: FBT003 -- positional only
-    with os.fdopen(job_fd, "rb") as file:
-        job = json.load(file)
-    writing = threading.Lock()
+    job = json.loads(Path(os.environ.pop(JOB)).read_text(encoding="utf-8"))
+    report_fd = int(os.environ.pop(REPORT_FD))
+    os.set_inheritable(report_fd, False)  # noqa: FBT003 -- positional only
 
     def report(**line: object) -> None:
         bounded = {k: v[:_LONGEST] if isinstance(v, str) else v for k, v in line.items()}
-        # One message of a SOCK_SEQPACKET socket: whole, whichever part of the gate sends at once.
-        data = json.dumps(bounded, ensure_ascii=False).encode("utf-8", "replace")
-        with writing:
-            os.write(report_fd, data)
+        data = memoryview(json.dumps(bounded).encode() + b"\n")
+        while data:
+            data = data[os.write(report_fd, data) :]
 
-    _use_inventory(job["inventory_file"], job["inventory"])
-    parts = Parts(job["hosts"], job["parts"], host_of=_host, report=report)
-    config.pluginmanager.register(parts, "drcli-gate-parts")
-    config.pluginmanager.register(GateReport(job, report), "drcli-gate-report")
+    runner = _use_inventory(job["inventory"], job["control_path_dir"])
+    reach = Reach(runner, testinfra.backend.ssh.SshBackend, report)
+    config.pluginmanager.register(GateReport(job["hosts"], reach, report), "drcli-gate-report")
 
 
-def _use_inventory(path: str, content: dict[str, Any]) -> None:
-    """Spare testinfra an `ansible-inventory` of its own; reach its hosts through sessions."""
-    load = testinfra_ansible.get_ansible_inventory
+def _use_inventory(content: dict[str, Any], control_path_dir: str) -> Any:  # noqa: ANN401 -- testinfra is untyped
+    """Give every `ansible://` host of this process the inventory as it is loaded already.
 
-    def inventory(config: Any, inventory_file: str | None) -> Any:  # noqa: ANN401 -- untyped
-        return content if inventory_file == path else load(config, inventory_file)
-
+    Whichever file a gate names, and also when it names none. Connections to hosts are this gate's
+    own: an `ansible` that testinfra starts is told so by the environment.
+    """
+    runner = testinfra_ansible.AnsibleRunner()
+    runner.inventory = content
+    runner.ansible_config.read_dict(
+        {
+            "ssh_connection": {"control_path": "%(directory)s/%%C"},
+            "persistent_connection": {"control_path_dir": control_path_dir},
+        }
+    )
+    testinfra_ansible.AnsibleRunner.get_runner = staticmethod(lambda _inventory_file: runner)
     testinfra.backend.base.CommandResult.__repr__ = _show_result
-    testinfra_ansible.get_ansible_inventory = inventory
-    carry_ansible()
+    return runner
 
 
 def _show_result(result: Any) -> str:  # noqa: ANN401 -- testinfra is untyped

@@ -57,6 +57,16 @@ class Inventory:
         """Every group that a person wrote, in the inventory's order."""
         return tuple(name for name in self._manager.groups if name not in {"all", "ungrouped"})
 
+    def tree(self) -> dict[str, dict[str, list[str]]]:
+        """Every group with its own hosts and its children, as `ansible-inventory --list` has it."""
+        return {
+            name: {
+                "hosts": [host.name for host in group.hosts],
+                "children": [child.name for child in group.child_groups],
+            }
+            for name, group in self._manager.groups.items()
+        }
+
     def variables(self, host: str) -> Mapping[str, object]:
         """A host's variables from the inventory and its group_vars and host_vars, untemplated.
 

@@ -31,8 +31,6 @@ _STATS = {
 }
 _UNSAYING = {"", "non-zero return code", "All items completed", "One or more items failed"}
 _LAST_LINES = 40
-REAL_CHANGE = "drcli: changed, although this is a dry run"  # said by drcli_bounded
-_REALLY = "it has `check_mode: false`: in a dry run it changed something all the same"
 _UNMATCHED = re.compile(r"Could not match supplied host pattern, ignoring: (\S+)")
 
 
@@ -61,10 +59,8 @@ class Watch:
         self._open: list[_Failure] = []
         self._item_said: dict[str, str] = {}
         self._lines: deque[str] = deque(maxlen=_LAST_LINES)
-        self._paths: dict[str, str] = {}
         self.stats: dict[str, HostStats] | None = None
         self.failed: list[tuple[TaskFailed, str]] = []
-        self.really_changed: list[tuple[TaskFailed, str]] = []
         self.unreachable: dict[str, str] = {}
         self._unmatched: set[str] = set()
         self.misnamed: list[str] = []
@@ -82,8 +78,8 @@ class Watch:
                 self._last_seen[host] = self._tasks
             case "runner_item_on_failed":
                 self._item_said[host] = _message(data.get("res") or {}, "")
-            case "runner_on_ok" | "runner_on_failed" as kind:
-                self._end(data, host, str(event.get("stdout") or ""), kind=kind)
+            case "runner_on_failed":
+                self._fail(data, host, str(event.get("stdout") or ""))
             case "runner_on_unreachable":
                 self._lose(data, host, str(event.get("stdout") or ""))
             case "playbook_on_no_hosts_matched":
@@ -95,14 +91,6 @@ class Watch:
                 self.close()
             case "verbose" | "error" | "warning" | "system_warning" | "deprecated":
                 self._note(str(event.get("stdout") or ""))
-
-    def counts(self) -> dict[str, HostStats]:
-        """The final stats; also without them, how many tasks of a dry run changed something."""
-        lines = {**(self.stats or {})}
-        for told, _ in self.really_changed:
-            line = lines.get(told.host, HostStats())
-            lines[told.host] = line.model_copy(update={"really_changed": line.really_changed + 1})
-        return lines
 
     def close(self) -> None:
         """Say of every failure still held back whether it was rescued."""
@@ -146,16 +134,6 @@ class Watch:
                 self._open.remove(failure)
                 self._say(failure, rescued=False)
 
-    def _end(self, data: Event, host: str, stdout: str, *, kind: str) -> None:
-        """A result; one that changed something in a dry run is marked as such, by its last line."""
-        if stdout.rstrip().endswith(REAL_CHANGE):
-            task = self._redactor.message(str(data.get("task") or ""), 300)
-            told = TaskFailed(component=self._component, host=host, task=task, message=_REALLY)
-            self.really_changed.append((told, str(data.get("task_path") or "")))
-            self._tell(told)
-        if kind == "runner_on_failed":
-            self._fail(data, host, stdout)
-
     def _fail(self, data: Event, host: str, stdout: str) -> None:
         said = _message(data.get("res") or {}, self._item_said.get(host, "") or stdout)
         told = TaskFailed(
@@ -191,9 +169,6 @@ class Watch:
 def shortcomings(watch: Watch, hosts: tuple[str, ...], rc: int | None) -> tuple[str, ...]:
     """Every reason why the attempt did not succeed on exactly these hosts; none when it did."""
     reasons = list(watch.unreachable.values())
-    for told, path in watch.really_changed:
-        place = f" ({path})" if path else ""
-        reasons.append(f"{told.host}: task {told.task!r}{place}: {told.message}")
     for told, path in watch.failed:
         place = f" ({path})" if path else ""
         said = cut(told.message, LONGEST_REASON)
@@ -201,7 +176,7 @@ def shortcomings(watch: Watch, hosts: tuple[str, ...], rc: int | None) -> tuple[
     ended = f"ansible-playbook ended with code {rc}"
     said = watch.said()
     if watch.asked:
-        reasons.append(f"it asks for {watch.asked}: nobody answers; give it with --extra-vars")
+        reasons.append(f"it asks for {watch.asked}: nobody answers")
     elif watch.stats is None:
         reasons.append(f"{ended}, without its final stats" + (f": {said}" if said else ""))
     if watch.stats is None:

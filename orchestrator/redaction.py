@@ -1,8 +1,8 @@
 """Text that came from hosts, made safe to keep and to show: no secrets, plain and bounded.
 
-Known secrets (a become password, the values of extra vars with a secret's name) are taken out
-wherever they stand; unknown ones by what they are called, and private keys by their armour. Ansible
-itself censors what `no_log` covers.
+Known secrets (what the inventory has under a secret's name) are taken out wherever they stand;
+unknown ones by what they are called, and private keys by their armour. Ansible itself censors what
+`no_log` covers.
 """
 
 from __future__ import annotations
@@ -43,8 +43,11 @@ _CONTROL = re.compile(
 
 
 def is_secret_name(name: str) -> bool:
-    """Whether something of this name looks like a secret: `db_password`, `api_key`, `vault_x`."""
-    return bool(_KEY.search(name))
+    """Whether something of this name looks like a secret: `db_password`, `api_key`, `vault_x`.
+
+    Where a secret is (`private_key_file`) is none: whoever mends a wrong path must see it.
+    """
+    return bool(_KEY.search(name)) and not name.endswith(("_file", "_path"))
 
 
 def secret_values(value: object, *, named: bool = False) -> set[str]:
@@ -63,18 +66,8 @@ class Redactor:
     """Takes secrets out of text and of what JSON can hold."""
 
     def __init__(self, secrets: Iterable[str] = ()) -> None:
-        self._secrets: set[str] = set()
-        self._known: re.Pattern[str] | None = None
-        self.learn(secrets)
-
-    def learn(self, secrets: Iterable[str]) -> None:
-        """Know these from now on as well."""
-        new = set(secrets) - self._secrets
-        if not new:
-            return
-        self._secrets |= new
         forms: set[str] = set()
-        for secret in self._secrets:
+        for secret in secrets:
             parts = [secret, *secret.splitlines()]
             forms.update(form.strip() for p in parts for form in (p, json.dumps(p)[1:-1]))
         long_first = sorted((f for f in forms if len(f) >= _SHORTEST), key=len, reverse=True)

@@ -17,16 +17,6 @@ _WORDS = (
 )
 
 
-_CERTAIN = re.compile(
-    r"no route to host|connection refused|cannot be resolved|permission denied|SSH host key"
-)
-
-
-def certain(reason: str) -> bool:
-    """Whether what `explain` said cannot come from anything but the host and its SSH server."""
-    return bool(_CERTAIN.search(reason))
-
-
 def explain(host: str, said: str) -> str:
     """One line: why `host` cannot be reached, judged from what ssh (or Ansible) said."""
     if _CHANGED.search(said):

@@ -15,8 +15,5 @@ def collections() -> None:
     """
     from orchestrator.collections import install_collections  # noqa: PLC0415 -- keeps --help quick
 
-    installed = install_collections(find_project(None))
+    installed = install_collections(find_project())
     click.echo(f"installed: {', '.join(installed)}" if installed else "collections: up to date")
-
-
-commands = [collections]

@@ -46,7 +46,6 @@ HOSTS = click.option("--hosts", metavar="PATTERN", help="Globs of host names, co
 @click.group()
 def lab() -> None:
     """A copy of a site made of containers, whose power can be cut."""
-    check_root()
 
 
 @lab.command()
@@ -59,6 +58,7 @@ def up(site: str, *, name: str | None, bare: bool) -> None:
     Example: drcli lab up --site hosting-a
     """
     began = time.monotonic()
+    check_root()
     project = find_project(None)
     definition = load_definition(project, site)
     name = name or default_name(project, site)
@@ -226,6 +226,7 @@ def down(*, site: str | None, name: str | None, images: bool) -> None:
     """
     if not name and not site:
         raise click.UsageError("Say which: --site or --name.")
+    check_root()
     chosen = name or default_name(find_project(None), str(site))
     with _progress() as tell:
         removed = take_down(chosen, tell=tell)
@@ -242,6 +243,7 @@ def purge(*, images: bool) -> None:
     Example: drcli lab purge
     """
     began = time.monotonic()
+    check_root()
     with _progress() as tell:
         removed = purge_all(tell=tell)
         if images and remove_images() | remove_caches():
@@ -251,6 +253,7 @@ def purge(*, images: bool) -> None:
 
 
 def _load(site: str, name: str | None) -> tuple[Definition, Instance]:
+    check_root()
     project = find_project(None)
     return load_definition(project, site), require_instance(project, site, name)
 

@@ -5,12 +5,12 @@ from __future__ import annotations
 import getpass
 import os
 import signal
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 from types import FrameType
 
 from orchestrator.attempt import end_processes
-from orchestrator.inbox import HungUp, Inbox
+from orchestrator.inbox import Inbox
 
 SECOND_CTRL_C = 1.0  # seconds a second signal spends on killing before it gives way to the run
 
@@ -26,11 +26,8 @@ def person() -> str:
 
 
 @contextmanager
-def signals(run: str, *, outlives_terminal: bool = False) -> Iterator[Inbox]:
-    """An inbox that a signal asks to stop; a second signal kills what the run still has running.
-
-    With `outlives_terminal` a SIGHUP ends nothing: the run notes it and goes on.
-    """
+def signals(run: str) -> Iterator[Inbox]:
+    """An inbox that a signal asks to stop; a second signal kills what the run still has running."""
     inbox = Inbox()
 
     def handle(number: int, _: FrameType | None) -> None:
@@ -38,14 +35,10 @@ def signals(run: str, *, outlives_terminal: bool = False) -> Iterator[Inbox]:
             end_processes(f"{run}/", grace=0, patience=SECOND_CTRL_C)
         inbox.request_stop(signal.Signals(number).name)
 
-    def note(_number: int, _: FrameType | None) -> None:
-        inbox.put(HungUp())
-
-    handlers: dict[int, Callable[[int, FrameType | None], None]]
-    handlers = {signal.SIGINT: handle, signal.SIGTERM: handle}
+    numbers = [signal.SIGINT, signal.SIGTERM]
     if signal.getsignal(signal.SIGHUP) is not signal.SIG_IGN:  # nohup wants the run to go on
-        handlers[signal.SIGHUP] = note if outlives_terminal else handle
-    before = {number: signal.signal(number, handler) for number, handler in handlers.items()}
+        numbers.append(signal.SIGHUP)
+    before = {number: signal.signal(number, handle) for number in numbers}
     try:
         yield inbox
     finally:

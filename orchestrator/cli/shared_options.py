@@ -1,4 +1,4 @@
-"""Options that several commands have; of the journal this imports nothing."""
+"""Options that several commands have."""
 
 from __future__ import annotations
 
@@ -8,9 +8,9 @@ from typing import TypeVar
 
 import click
 
-from orchestrator.plan import DEFAULT_PARALLEL
 from orchestrator.state_directory import VARIABLE
 
+LAB_VARIABLE = "DRCLI_LAB"
 Command = TypeVar("Command", bound=Callable[..., object])
 
 
@@ -28,24 +28,24 @@ def json_option(command: Command) -> Command:
     return click.option("--json", "as_json_", is_flag=True, help="Print JSON.")(command)
 
 
+def lab_option(command: Command) -> Command:
+    """Add --lab, which every command that reads a site's hosts has."""
+    return click.option(
+        "--lab",
+        metavar="NAME",
+        envvar=LAB_VARIABLE,
+        help=f"The lab whose hosts are meant. [default: {LAB_VARIABLE}, or the checkout's own]",
+    )(command)
+
+
 def selection_options(command: Command) -> Command:
     """Add what names a site and a part of it, the same for plan, recover and verify."""
     for option in reversed(
         (
             click.option("--site", required=True, help="The site, a folder of inventories/."),
-            click.option("--limit", help="Only hosts of this Ansible pattern."),
             click.option("--layer", "layers", multiple=True, help="Only this layer; repeatable."),
             click.option("--component", "components", multiple=True, help="Only this; repeatable."),
         )
     ):
         command = option(command)
     return command
-
-
-def max_parallel_option(command: Command) -> Command:
-    """Add --max-parallel."""
-    return click.option(
-        "--max-parallel",
-        type=click.IntRange(1, 64),
-        help=f"Components at once. [default: max_parallel of the site, or {DEFAULT_PARALLEL}]",
-    )(command)

@@ -2,59 +2,55 @@
 
 from __future__ import annotations
 
+from contextlib import closing
 from pathlib import Path
-from typing import Any
 
 import click
 
 from orchestrator import recovery
-from orchestrator.cli.ansible_options import access_options, build_options
 from orchestrator.cli.person import signals
-from orchestrator.cli.runners import runners
-from orchestrator.cli.shared_options import json_option, max_parallel_option, selection_options
-from orchestrator.cli.wiring import loop, wire
+from orchestrator.cli.shared_options import json_option, lab_option, selection_options
+from orchestrator.cli.wiring import wire
 from orchestrator.console import Console
 from orchestrator.errors import MachineError
-from orchestrator.events import CheckFinished, Selection
+from orchestrator.events import Record
+from orchestrator.gate import TestinfraGates
 from orchestrator.junit import junit_xml
 from orchestrator.report import exit_code
+from orchestrator.state import RunState, advance
 
 
 @click.command()
 @selection_options
-@max_parallel_option
-@access_options
+@lab_option
 @click.option("--junit", type=click.Path(path_type=Path, dir_okay=False), help="Write JUnit XML.")
 @json_option
 def verify(  # noqa: PLR0913 -- one for each option
     *,
     site: str,
-    limit: str | None,
     layers: tuple[str, ...],
     components: tuple[str, ...],
-    max_parallel: int | None,
+    lab: str | None,
     junit: Path | None,
     as_json_: bool,
-    **access: Any,  # noqa: ANN401 -- the options of ansible_options.py
 ) -> int:
     """Run the gates alone: change nothing, take no lock, write no journal. Exit code 1 when red.
 
     Example: drcli verify --site hosting-a --junit gates.xml
     """
-    selection = Selection(limit=limit, layers=layers, components=components)
-    with (
-        wire(site, build_options(**access), selection, max_parallel=max_parallel) as wired,
-        signals(wired.options.run) as inbox,
-        Console(as_json=as_json_) as console,
-        runners(site, wired.options, state_dir=None, local=wired.gates) as (_, gates),
-    ):
-        records = recovery.verify(wired.plan, gates, options=wired.options, inbox=inbox)
-        checks: list[CheckFinished] | None = [] if junit else None
-        state = loop(records, console, inbox, checks=checks)
-    if junit:
-        try:
-            junit.write_text(junit_xml(state, checks or ()), encoding="utf-8")
-        except OSError as error:
-            raise MachineError(f"cannot write {junit}: {error.strerror or error}") from error
-    console.finish(state)
+    plan, options = wire(site, lab=lab, layers=layers, components=components)
+    state, seen = RunState(), list[Record]()
+    with signals(options.run) as inbox, Console(as_json=as_json_) as console:
+        events = recovery.verify(plan, TestinfraGates(), options=options, inbox=inbox)
+        with closing(events):
+            for record in events:
+                seen.append(record)
+                state = advance(state, record)
+                console.show(record, state)
+        if junit:
+            try:
+                junit.write_text(junit_xml(seen), encoding="utf-8")
+            except OSError as error:
+                raise MachineError(f"cannot write {junit}: {error.strerror or error}") from error
+        console.finish(state)
     return exit_code(state)

@@ -1,123 +1,78 @@
-"""What a run is given, and the loop that every run is; a run that keeps no journal imports none."""
+"""What a run is given, made of what a person typed; `verify` must not need a journal for it."""
 
 from __future__ import annotations
 
 import os
 import secrets
 import socket
-from collections.abc import Callable, Generator, Iterator, Mapping
-from contextlib import closing, contextmanager
-from dataclasses import dataclass
 from datetime import UTC, datetime
-from typing import TYPE_CHECKING
+from pathlib import Path
 
-from orchestrator.cli.ansible_options import given
 from orchestrator.cli.person import person
-from orchestrator.cli.runners import local_gates
-from orchestrator.console import Console
-from orchestrator.durations import Expected
-from orchestrator.errors import InputError
-from orchestrator.events import CheckFinished, Record, Selection
-from orchestrator.gate import TestinfraGates
-from orchestrator.inbox import Inbox
-from orchestrator.inventory import Inventory, load_inventory, may_be_asked
+from orchestrator.errors import InputError, join_errors, noting
+from orchestrator.inventory import Inventory, load_inventory
 from orchestrator.plan import DEFAULT_PARALLEL, Plan, make_plan
-from orchestrator.project import find_project
+from orchestrator.project import find_project, site_folder
 from orchestrator.run import RunOptions
-from orchestrator.scheduler_address import VARIABLE as CLUSTER
-from orchestrator.site import load_site
-from orchestrator.state import RunState, advance
-from orchestrator.versions import versions
-from orchestrator.work import AnsibleOptions
-
-if TYPE_CHECKING:
-    from orchestrator.journal import Journal
+from orchestrator.site import Site, load_site
 
 
-@dataclass(frozen=True, kw_only=True)
-class Wired:
-    """All that a run is given; `gates` is None where a cluster runs them."""
+def wire(
+    name: str, *, lab: str | None, layers: tuple[str, ...], components: tuple[str, ...]
+) -> tuple[Plan, RunOptions]:
+    """The plan of a site or a part of it, and all else that a run of it is given.
 
-    plan: Plan
-    hosts: Inventory
-    gates: TestinfraGates | None
-    options: RunOptions
-
-
-@contextmanager
-def wire(  # noqa: PLR0913 -- each by name
-    name: str,
-    ansible: AnsibleOptions,
-    selection: Selection,
-    *,
-    max_parallel: int | None,
-    run: str = "",
-    expected: Mapping[str, Expected] | None = None,
-) -> Iterator[Wired]:
-    """Make all that a run is given. What its gates need is loaded while the plan is made.
+    Where a lab is named, or where the site has one and says of no host how to reach it, the hosts
+    are those of the lab.
 
     Raises:
-        InputError: the site, its inventory or the selection is wrong; or an inventory would be
-            asked for a cluster.
+        InputError: the site, its inventory or the selection is wrong.
+        MachineError: it is to be the lab's, and the lab is not up.
     """
-    project = find_project(None)
-    site = load_site(project, name)
-    inventory = project / "inventories" / name / "hosts.yml"
-    trusted = ansible.trust_inventory
-    if trusted and os.environ.get(CLUSTER):
-        raise InputError(
-            f"--trust-inventory: workers ({CLUSTER}) are not made to ask an inventory",
-            hint=f"Unset {CLUSTER}, or write the hosts themselves into hosts.yml.",
-        )
-    if not trusted and may_be_asked(inventory):
-        load_inventory(inventory)  # refused here, before the gates' own reading asks it
-    run = run or f"{datetime.now(UTC):%Y%m%d-%H%M%S}-{secrets.token_hex(2)}"
-    with local_gates(run, ansible, project=project, inventory=inventory) as gates:
-        hosts = load_inventory(inventory, trusted=trusted)
-        plan = make_plan(project, site, hosts, **dict(selection), expected=expected)
-        options = RunOptions(
-            run=run,
-            project=project,
-            inventory=inventory,
-            ansible=ansible,
-            selection=selection,
-            given=given(ansible),
-            max_parallel=max_parallel or plan.site.max_parallel or DEFAULT_PARALLEL,
-            by=person(),
-            controller=socket.gethostname(),
-            pid=os.getpid(),
-            versions=versions(),
-        )
-        yield Wired(plan=plan, hosts=hosts, gates=gates, options=options)
+    project = find_project()
+    site, inventory = load(project, name)
+    plan = make_plan(project, site, inventory, layers=layers, components=components)
+    hosts_file = inventory.paths[0]
+    files: tuple[Path, ...] = (hosts_file,)
+    has_lab = (hosts_file.parent / "lab" / "lab.yml").is_file()
+    if lab or (has_lab and not _says_how_to_reach(inventory)):
+        from orchestrator.lab.instance import overlay  # noqa: PLC0415 -- for a lab alone
+
+        files = (hosts_file, overlay(project, name, lab))
+    options = RunOptions(
+        run=f"{datetime.now(UTC):%Y%m%d-%H%M%S}-{secrets.token_hex(2)}",
+        project=project,
+        inventory=files,
+        layers=layers,
+        selected=components,
+        max_parallel=site.max_parallel or DEFAULT_PARALLEL,
+        by=person(),
+        controller=socket.gethostname(),
+        pid=os.getpid(),
+    )
+    return plan, options
 
 
-def loop(  # noqa: PLR0913 -- each by name
-    records: Generator[Record, None, None],
-    console: Console,
-    inbox: Inbox,
-    *,
-    state: RunState | None = None,
-    journal: Journal | None = None,
-    checks: list[CheckFinished] | None = None,
-    also: Callable[[Record, RunState], object] | None = None,
-) -> RunState:
-    """The heart: each record on disk, then shown, and only then does the run go on.
+def load(project: Path, name: str) -> tuple[Site, Inventory]:
+    """The site file and the site's hosts; what is wrong in both is told at once.
 
-    `also` is given each record with the state after it, and returns at once.
-
-    `checks` is given every check, where somebody wants them all.
+    Raises:
+        InputError: one of them is wrong.
     """
-    state = state or RunState()
-    with closing(records):
-        for record in records:
-            if journal:
-                journal.append(record)
-                if journal.disk_full:
-                    inbox.request_stop("the disk under the journal is full")
-            if checks is not None and isinstance(record.event, CheckFinished):
-                checks.append(record.event)
-            state = advance(state, record)
-            console.show(record, state)
-            if also:
-                also(record, state)
-    return state
+    folder = site_folder(project, name)
+    errors: list[InputError] = []
+    with noting(errors):
+        site = load_site(project, name)
+    with noting(errors):
+        inventory = load_inventory(folder / "hosts.yml")
+    if errors:
+        raise join_errors(errors)
+    return site, inventory
+
+
+def _says_how_to_reach(inventory: Inventory) -> bool:
+    """Of some host it says how: one alone is enough for a site that is real."""
+    return any(
+        inventory.variables(host).keys() & {"ansible_host", "ansible_connection"}
+        for host in inventory.all_hosts
+    )

@@ -5,6 +5,7 @@ from __future__ import annotations
 import shlex
 import subprocess
 from collections.abc import Sequence
+from pathlib import Path
 
 from orchestrator.errors import MachineError, RecoveryError
 
@@ -60,3 +61,10 @@ def missing(command: str) -> MachineError:
         f"the lab needs the command `{command}`, which is not installed",
         hint=f"As root: apt-get install --no-install-recommends {package}",
     )
+
+
+def mounts_below(folder: Path) -> list[Path]:
+    """What is mounted at a folder or below it on this machine, the innermost first."""
+    with open("/proc/self/mounts", encoding="utf-8") as file:  # noqa: PTH123 -- the kernel's file
+        places = [Path(line.split()[1]) for line in file]
+    return [place for place in reversed(places) if place.is_relative_to(folder)]

@@ -181,6 +181,7 @@ def _processes(names: Iterable[str]) -> dict[str, int]:
     dead = [name for name, pid in found.items() if not pid or not Path(f"/proc/{pid}").exists()]
     if dead:
         raise RecoveryError(
-            f"ended right after its start: {', '.join(dead)}", hint=f"podman inspect {dead[0]}"
+            f"podman believes that these run, and they do not: {', '.join(dead)}",
+            hint="They were killed from outside. drcli lab reset makes them anew.",
         )
     return found

@@ -7,20 +7,24 @@ changed definition is another image. It comes from the Debian mirror of this mac
 from __future__ import annotations
 
 import hashlib
+import os
 import shlex
 import shutil
 import subprocess
-import tempfile
 import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 from orchestrator.errors import RecoveryError
 from orchestrator.lab.command import missing
 from orchestrator.lab.definition import LabFile
+from orchestrator.lab.lab_lock import LABS, lab_lock
 from orchestrator.lab.mirror import mirror_of
 from orchestrator.lab.podman import image_exists, podman
 from orchestrator.lab.progress import Step, Tell
 
+WORKSHOP = LABS / ".image"
 ROOTFS = Path(__file__).with_name("rootfs")
 REPOSITORY = "localhost/drcli-lab"
 BUILD_TIMEOUT = 900.0
@@ -43,6 +47,11 @@ OPTIONS = (
     "--dpkgopt=path-exclude=/usr/share/info/*",
     "--dpkgopt=path-exclude=/usr/share/locale/*",
 )
+# All its processes and mounts end when this process does, however it ends.
+BOUND = (
+    "setpriv", "--pdeathsig", "KILL",
+    "unshare", "--pid", "--fork", "--kill-child=KILL", "--mount-proc",
+)  # fmt: skip
 # Nothing that a package puts in place starts by itself. Sysv links, and units that a preset cannot
 # reach. Each watch on a path or a bus takes inotify instances, of which a machine has few.
 MASKED = (
@@ -71,6 +80,8 @@ COLD_START = (
     'for script in /etc/init.d/*; do update-rc.d "${script##*/}" disable || true; done',
     "systemctl preset-all",
     f"systemctl mask {' '.join(MASKED)}",
+    # A service that wants a database (orthanc) may not start the one that its package made.
+    "for file in /etc/postgresql/*/*/start.conf; do [ ! -e $file ] || echo manual >$file; done",
     "mkdir -p /var/lib/lab/power-event /root/.ssh",
     "rm -f /etc/ssh/ssh_host_* /etc/machine-id /etc/resolv.conf",
 )
@@ -99,13 +110,26 @@ def make_image(file: LabFile, *, tell: Tell) -> str:
         return name
     if not shutil.which("mmdebstrap"):
         raise missing("mmdebstrap")
-    with tempfile.TemporaryDirectory(prefix="drcli-lab-", dir="/var/tmp") as folder:
-        archive = Path(folder) / "root.tar"
+    with lab_lock("image", patience=BUILD_TIMEOUT), _workshop() as folder:
+        if image_exists(name):  # somebody else has made it meanwhile
+            return name
+        archive = folder / "root.tar"
         _bootstrap(file, archive, tell=tell)
         tell(Step(stage="image", done=STAGES, total=STAGES + 1, note="into podman"))
         podman("import", "--quiet", str(archive), name, timeout=BUILD_TIMEOUT)
     tell(Step(stage="image", done=STAGES + 1, total=STAGES + 1, note=name))
     return name
+
+
+@contextmanager
+def _workshop() -> Iterator[Path]:
+    """A folder that is gone afterwards, and empty before, whatever a killed making left in it."""
+    shutil.rmtree(WORKSHOP, ignore_errors=True)
+    WORKSHOP.mkdir(mode=0o755, parents=True)  # apt downloads as a user of its own
+    try:
+        yield WORKSHOP
+    finally:
+        shutil.rmtree(WORKSHOP, ignore_errors=True)
 
 
 def bootstrap_command(file: LabFile, archive: Path) -> list[str]:
@@ -128,11 +152,11 @@ def _hooks() -> list[str]:
 
 def _bootstrap(file: LabFile, archive: Path, *, tell: Tell) -> None:
     """Run mmdebstrap; each line of it that tells of a stage is told."""
-    command = bootstrap_command(file, archive)
+    command = [*BOUND, *bootstrap_command(file, archive)]
     tell(Step(stage="image", total=STAGES + 1, note=f"Debian {file.suite} and its packages"))
     with subprocess.Popen(  # noqa: S603 -- an argument list, no shell
         command, stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE,
-        text=True, errors="replace",
+        text=True, errors="replace", env={**os.environ, "TMPDIR": str(archive.parent)},
     ) as process:  # fmt: skip
         timer = threading.Timer(BUILD_TIMEOUT, process.terminate)
         timer.start()

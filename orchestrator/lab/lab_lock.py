@@ -17,8 +17,10 @@ PATIENCE = 120.0  # seconds: a cut or a boot by somebody else is over by then
 
 
 @contextmanager
-def lab_lock(name: str) -> Iterator[None]:
+def lab_lock(name: str, *, patience: float = PATIENCE) -> Iterator[None]:
     """Hold the lock of that name while the block runs; the last one out removes its file.
+
+    Whoever holds it already is waited for, `patience` seconds.
 
     Raises:
         LockedError: somebody else held it for longer than one waits.
@@ -26,7 +28,7 @@ def lab_lock(name: str) -> Iterator[None]:
     """
     path = LABS / f".{name}.lock"
     try:
-        lock = _take(path)
+        lock = _take(path, patience)
     except TimeoutError as error:
         raise LockedError(
             f"another command is changing this lab ({path})",
@@ -44,9 +46,9 @@ def lab_lock(name: str) -> Iterator[None]:
         lock.close()
 
 
-def _take(path: Path) -> BinaryIO:
+def _take(path: Path, patience: float) -> BinaryIO:
     """Whoever waited may have got the lock of a file that is removed by now: not that one."""
-    until = time.monotonic() + PATIENCE
+    until = time.monotonic() + patience
     while True:
         path.parent.mkdir(mode=0o755, parents=True, exist_ok=True)
         lock = take_lock(path, patience=until - time.monotonic())

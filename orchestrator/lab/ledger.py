@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import json
 import os
+import shlex
 import subprocess
 import threading
 import time
@@ -29,7 +30,9 @@ from orchestrator.lab.progress import Step, Tell
 PATIENCE = 90.0  # seconds for the writers to reach the number of writes asked for
 LAST_WORDS = 5.0  # seconds for a client that was ended to be gone
 READER_TIMEOUT = 300.0
-UNIT = "lab-writer-"  # begins the name of the unit that a writer runs as on its host
+RUNNING = "/run/lab-writer-"  # begins the name of a file on its host with a writer's process
+
+END = f"kill -KILL $(cat {RUNNING}* 2>/dev/null) 2>/dev/null || true; rm -f {RUNNING}*"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -76,8 +79,7 @@ def writing(definition: Definition, instance: Instance) -> Iterator[Writing]:
             yield state
         finally:
             for host in sorted({writer.host for writer in writers}):
-                end = f"systemctl kill --signal=KILL '{UNIT}*.service' || true"
-                execute(instance.container(host), end)
+                execute(instance.container(host), END)
             for client, thread in zip(clients, threads, strict=True):
                 thread.join(LAST_WORDS)
                 if thread.is_alive():
@@ -159,22 +161,16 @@ def _ssh(
         "-o", "StrictHostKeyChecking=yes", "-o", "BatchMode=yes", "-o", "ConnectTimeout=5",
         "-o", "ControlMaster=no", "-o", "ControlPath=none", "-o", "LogLevel=ERROR",
         "-o", "ServerAliveInterval=5", "-o", "ServerAliveCountMax=3",
-        f"root@{instance.address(definition.host(host).number)}", "--", *command,
+        f"root@{instance.address(definition.host(host).number)}", "--",
+        shlex.join(command),
     ]  # fmt: skip
 
 
 def _start(definition: Definition, instance: Instance, writer: Client) -> subprocess.Popen[bytes]:
-    """Start a writer as a unit of its host: so it can be ended there, also when it hangs."""
-    unit = (
-        "systemd-run",
-        "--quiet",
-        "--pipe",
-        "--wait",
-        "--collect",
-        f"--unit={UNIT}{writer.name}",
-    )
+    """Start a writer: so that it can be ended there as well, also when it hangs."""
+    command = f"echo $$ >{RUNNING}{writer.name}; exec {shlex.join(writer.command)}"
     return subprocess.Popen(  # noqa: S603 -- an argument list, no shell
-        _ssh(definition, instance, writer.host, (*unit, *writer.command)),
+        _ssh(definition, instance, writer.host, ("sh", "-c", command)),
         stdin=subprocess.DEVNULL,
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,

@@ -16,7 +16,7 @@ from orchestrator.lab.ledger import await_writes, writing
 from orchestrator.lab.machine import check_machine, probe_needs
 from orchestrator.lab.power import power_on
 from orchestrator.lab.progress import Step, Tell
-from orchestrator.lab.provision import layers_of, provision
+from orchestrator.lab.provision import Layer, layers_of, provision
 from orchestrator.lab.removal import remove_hosts
 from orchestrator.lab.store import attach, make_store, remake_disks, roll_back
 
@@ -55,17 +55,25 @@ def raise_seeded(definition: Definition, instance: Instance, *, tell: Tell) -> O
             tell(Step(stage="machine", note="made of older playbooks; anew: lab down, lab up"))
         power_on(definition, instance, definition.hosts, tell=tell)
         return Origin.KEPT
-    if snapshot is not None or seeded.fetch(definition, instance):
-        reset(definition, instance, tell=tell)
-        return Origin.SNAPSHOT
+    snapshot = snapshot or seeded.fetch(definition, instance)
+    origin = Origin.SNAPSHOT if snapshot else Origin.PLAYBOOKS
+    if snapshot is None:
+        snapshot = _make_seeded(definition, instance, layers, tell=tell)
+    reset(definition, instance, tell=tell)
+    seeded.publish(instance, snapshot)
+    return origin
+
+
+def _make_seeded(
+    definition: Definition, instance: Instance, layers: tuple[Layer, ...], *, tell: Tell
+) -> seeded.Snapshot:
+    """Make the site by its playbooks, whatever there was of it; its snapshot."""
     remove_hosts(instance)
     remake_disks(instance)
     raise_bare(definition, instance, tell=tell)
     fresh = seeded.look(definition, instance)
     provision(definition, instance, layers, tell=tell)
-    seeded.keep(definition, instance, layers, boot=fresh, tell=tell)
-    reset(definition, instance, tell=tell)
-    return Origin.PLAYBOOKS
+    return seeded.keep(definition, instance, layers, boot=fresh, tell=tell)
 
 
 def reset(definition: Definition, instance: Instance, *, tell: Tell) -> None:
@@ -80,6 +88,11 @@ def reset(definition: Definition, instance: Instance, *, tell: Tell) -> None:
         raise MachineError(
             f"the lab {instance.name} has no seeded state: it is bare, or half made",
             hint=f"drcli lab up --site {instance.site} --name {instance.name}",
+        )
+    if set(snapshot.images) != {host.name for host in definition.hosts}:
+        raise MachineError(
+            f"the lab {instance.name} was made of another inventory",
+            hint=f"drcli lab down --name {instance.name}; then up again.",
         )
     remove_hosts(instance)
     roll_back(definition, instance)

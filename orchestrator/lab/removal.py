@@ -17,7 +17,7 @@ from pathlib import Path
 from orchestrator.errors import RecoveryError
 from orchestrator.lab.instance import Instance, all_instances, find_instance, folder_of
 from orchestrator.lab.lab_lock import LABS, lab_lock
-from orchestrator.lab.network import bridges, remove_networks
+from orchestrator.lab.network import bridges, end_connections, remove_networks
 from orchestrator.lab.podman import podman
 from orchestrator.lab.progress import Step, Tell
 from orchestrator.lab.store import close_folder
@@ -36,6 +36,8 @@ def take_down(name: str, *, tell: Tell) -> list[str]:
     with lab_lock(name):
         instance = find_instance(name)
         removed = _remove_prefix(instance.prefix, tell=tell) if instance else []
+        if instance:
+            end_connections([str(instance.subnet)])
         removed += _remove_folder(folder_of(name))
     _remove_if_empty(LABS)
     return removed
@@ -62,7 +64,9 @@ def remove_hosts(instance: Instance) -> int:
     Raises:
         RecoveryError: one of them would not go.
     """
-    return _remove_containers(instance.prefix)
+    count = _remove_containers(instance.prefix)
+    end_connections([str(instance.subnet)])
+    return count
 
 
 def _remove_prefix(prefix: str, *, tell: Tell) -> list[str]:

@@ -22,10 +22,10 @@ SETTINGS = (
 )
 FORWARD = "net.ipv4.ip_forward"  # setting it resets others: it comes first
 SET_BY_HAND = {"boot", "static"}  # routes that no daemon and not the kernel itself has made
-PASSING = re.compile(r"^(lab-|run-|user@|user-runtime-dir@|session-)")  # units of the moment
+PASSING = re.compile(r"^(run-|user@|user-runtime-dir@|session-)")  # units of the moment
 MOUNTED_FROM = "/dev/"
 PATIENCE = 400  # tenths of a second until a host has what it had
-GATEWAY_PATIENCE = 100
+GATEWAY_PATIENCE = 20  # tries, of a second each where it is silent
 
 LISTENING = "ss -Hltn | awk '{print $4}'"
 LEARNED = (
@@ -78,7 +78,7 @@ def parse_seen(text: str) -> Seen:
             " ".join([r["dst"], *(f"{key} {r[key]}" for key in ("dev", "metric") if key in r),
                       *([f"via {r['gateway']}"] if "gateway" in r else [])])
             for r in every
-            if r.get("protocol") in SET_BY_HAND
+            if r.get("protocol", "boot") in SET_BY_HAND
         ),
         gateway=next((r["gateway"] for r in every if r["dst"] == "default" and "gateway" in r), ""),
         learned=tuple(

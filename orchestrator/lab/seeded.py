@@ -80,7 +80,7 @@ def keep(
     boot: Mapping[str, Seen],
     tell: Tell,
 ) -> Snapshot:
-    """Make a snapshot of the running site, in its store and in the cache; its hosts are stopped.
+    """Make a snapshot of the running site, in its store; its hosts are stopped.
 
     `boot` is how each host was when it had booted.
     """
@@ -111,8 +111,14 @@ def keep(
     (fresh / "snapshot.json").write_text(snapshot.model_dump_json(), encoding="utf-8")
     shutil.rmtree(folder, ignore_errors=True)
     fresh.rename(folder)
-    _copy(folder, cache_folder(content))
     return snapshot
+
+
+def publish(instance: Instance, snapshot: Snapshot) -> None:
+    """Keep the lab's snapshot for later labs: it has been given back once, so it is good."""
+    cached = cache_folder(snapshot.content)
+    if _read(cached) is None:
+        _copy(snapshot_folder(instance), cached)
 
 
 def fetch(definition: Definition, instance: Instance) -> Snapshot | None:

@@ -10,10 +10,11 @@ import fcntl
 import json
 import os
 import time
+from collections.abc import Iterable
 from pathlib import Path
 
 from orchestrator.errors import MachineError, RecoveryError
-from orchestrator.lab.command import run
+from orchestrator.lab.command import mounts_below, run
 from orchestrator.lab.definition import Definition
 from orchestrator.lab.instance import Instance
 from orchestrator.lab.lab_lock import LABS
@@ -132,13 +133,14 @@ def close_store(instance: Instance) -> bool:
 def close_folder(folder: Path) -> bool:
     """The same for every store in a folder; see `close_store`."""
     until = time.monotonic() + LET_GO
-    found = False
+    closed: set[Path] = set()
     while True:
         devices = [d for d, file in attached().items() if file.startswith(f"{folder}/")]
-        mounted = [p for p in _mounted() if p.is_relative_to(folder)]
+        mounted = mounts_below(folder)
         if not devices and not mounted:
-            return found
-        found = True
+            _forget(closed)
+            return bool(closed)
+        closed.update(devices)
         for device in devices:
             run(["losetup", "--detach", str(device)], allow=True)
         for path in mounted:
@@ -148,7 +150,6 @@ def close_folder(folder: Path) -> bool:
                 f"still in use after {LET_GO:.0f} s: {', '.join(map(str, [*devices, *mounted]))}",
                 hint=f"fuser -vm {folder}",
             )
-        _forget(devices)
         time.sleep(PAUSE)
 
 
@@ -173,7 +174,7 @@ def _attach(device: Path, path: Path, *, behind: str | None) -> None:
 def _mount(instance: Instance) -> None:
     store = store_of(instance)
     store.mkdir(mode=0o700, exist_ok=True)
-    if store in _mounted():
+    if mounts_below(store):
         return
     device, image = instance.loop(0), instance.folder / "store.img"
     behind = attached().get(device)
@@ -183,14 +184,8 @@ def _mount(instance: Instance) -> None:
     run(["mount", "-t", "xfs", "-o", "nouuid", str(device), str(store)])
 
 
-def _mounted() -> list[Path]:
-    """Every mount point of this machine, the innermost first."""
-    with open("/proc/self/mounts", encoding="utf-8") as file:  # noqa: PTH123 -- the kernel's file
-        return [Path(line.split()[1]) for line in file][::-1]
-
-
-def _forget(devices: list[Path]) -> None:
-    """Give the numbers of loop devices back to the kernel; one that is still busy keeps its own."""
+def _forget(devices: Iterable[Path]) -> None:
+    """Give the numbers of loop devices back to the kernel; one that is still open keeps its own."""
     with open("/dev/loop-control", "rb") as control:  # noqa: PTH123 -- a device
         for device in devices:
             try:

@@ -6,7 +6,7 @@ import json
 
 import pytest
 
-minimum_checks = 10
+minimum_checks = 12
 
 # Exits 0 when the kernel has the rules of the file and nothing else.
 EXACTLY_THE_FILE = (
@@ -103,3 +103,15 @@ def test_each_gateway_is_on_one_router_and_all_on_the_same(host, gateways, other
     holders = {router: sorted(g for g in gateways if any(f" {g}/" in found for found in shown))
                for router, shown in held.items()}  # fmt: skip
     assert sorted(map(len, holders.values())) == [0] * len(others) + [len(gateways)], holders
+
+
+def test_consumers_reach_every_gateway(client, gateways):
+    pings = [f"timeout 5 ping -c 1 -W 1 -q {gateway}" for gateway in sorted(gateways)]
+    said = client.run(" && ".join(pings))
+    assert said.rc == 0, f"a gateway does not answer the client: {said.stdout}{said.stderr}"
+
+
+def test_consumers_reach_it_by_what_it_announces(client, variables):
+    loopback = f"{variables['loopback_prefix']}.{variables['host_number']}"
+    said = client.run("timeout 5 ping -c 1 -W 1 -q %s", loopback)
+    assert said.rc == 0, f"{loopback} does not answer the client: {said.stdout}{said.stderr}"

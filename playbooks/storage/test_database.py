@@ -7,7 +7,7 @@ import time
 
 import pytest
 
-minimum_checks = 11
+minimum_checks = 10
 
 CLIENT = "host=db1,db2 dbname=ledger user=ledger target_session_attrs=read-write connect_timeout=5"
 
@@ -80,10 +80,11 @@ def test_exactly_one_host_is_the_primary(host, on, sql, variables):
     assert signal == (sql("SELECT pg_is_in_recovery()") == "t"), "role and standby.signal differ"
 
 
-def test_replication_streams(sql, is_primary, peer):
+def test_commits_wait_for_the_standby(sql, is_primary, peer):
     if is_primary:
-        seen = sql("SELECT application_name, state FROM pg_stat_replication")
-        assert f"{peer}|streaming" in seen.splitlines(), f"the primary sends to: {seen or 'nobody'}"
+        seen = sql("SELECT application_name, state, sync_state FROM pg_stat_replication")
+        wanted = f"{peer}|streaming|sync"
+        assert wanted in seen.splitlines(), f"the primary sends to: {seen or 'nobody'}"
     else:
         seen = sql("SELECT status, slot_name FROM pg_stat_wal_receiver")
         assert seen.startswith("streaming|"), f"the standby receives: {seen or 'nothing'}"

@@ -1,4 +1,4 @@
-"""One fault in each layer: the run stops at the right component, and after the mend it ends green."""
+"""One fault in each layer: the run stops there, and after the mend it ends green."""
 
 from __future__ import annotations
 
@@ -84,7 +84,7 @@ def test_a_changed_host_key_is_named_as_such_and_the_host_is_not_touched(lab):
     address = on("ldap1", "hostname", "-I").split()[0]
     lines = [
         " ".join([line.split()[0], *other]) if line.split()[0] == address else line
-        for line in lines
+        for line in before.splitlines()
     ]
     known.write_text("\n".join(lines) + "\n")
     try:

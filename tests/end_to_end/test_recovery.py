@@ -54,7 +54,7 @@ def test_after_a_power_cut_a_host_offers_its_management_alone(dark, host):
     states = on(host, "systemctl", "is-active", *units, "||", "true").split()
     assert set(states) == {"inactive"}
     shown = on(host, "ip", "-4", "-oneline", "address", "show", "scope", "global")
-    assert {line.split()[1] for line in shown.splitlines()} == {"eth0"}
+    assert {line.split()[1] for line in shown.splitlines()} == {"mgmt"}
     assert "default" not in on(host, "ip", "route")
     assert "/srv/volumes" not in on(host, "cat", "/proc/mounts")
     listening = on(host, "ss", "-Hltn").splitlines()
