@@ -1,4 +1,4 @@
-"""An imaging server takes a study, and the other one has it."""
+"""An imaging server takes a study into the database, and the other one has it."""
 
 from __future__ import annotations
 

@@ -80,7 +80,7 @@ def test_exactly_one_host_is_the_primary(host, on, sql, variables):
     assert signal == (sql("SELECT pg_is_in_recovery()") == "t"), "role and standby.signal differ"
 
 
-def test_replication_streams_and_is_synchronous(sql, is_primary, peer):
+def test_commits_wait_for_the_standby(sql, is_primary, peer):
     if is_primary:
         seen = sql("SELECT application_name, state, sync_state FROM pg_stat_replication")
         wanted = f"{peer}|streaming|sync"
