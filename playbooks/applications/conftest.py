@@ -57,7 +57,8 @@ class Study:
     def find(self, server: str, port: int) -> list[str]:
         """Ask for it (C-FIND); the identifiers of the studies that match."""
         said = self.client.run(
-            "timeout 45 findscu -S -to 5 -td 30 -k QueryRetrieveLevel=STUDY -k StudyInstanceUID=%s %s %s",
+            "timeout 45 findscu -S -to 5 -td 30"
+            " -k QueryRetrieveLevel=STUDY -k StudyInstanceUID=%s %s %s",
             self.uid, server, str(port),
         )  # fmt: skip
         matches = [line for line in _lines(said) if "(0020,000d)" in line]

@@ -42,7 +42,9 @@ def test_its_services_run(host, service):
 
 @pytest.mark.parametrize("proxy", ["dicom", "rest"])
 def test_every_imaging_server_is_up(host, proxy, variables):
-    shown = host.run("echo 'show stat' | timeout 10 socat -t 5 - UNIX-CONNECT:/run/haproxy/admin.sock")
+    shown = host.run(
+        "echo 'show stat' | timeout 10 socat -t 5 - UNIX-CONNECT:/run/haproxy/admin.sock"
+    )
     assert shown.rc == 0, f"HAProxy does not tell: {shown.stderr.strip()}"
     rows = [line.split(",") for line in shown.stdout.splitlines()]
     columns = {name.strip("# "): place for place, name in enumerate(rows[0])}

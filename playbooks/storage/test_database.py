@@ -17,7 +17,9 @@ def sql(host):
     """Ask the server under test over its local socket; one value, or rows of `a|b`."""
 
     def ask(query, database="postgres"):
-        answer = host.run("timeout 10 psql -U postgres -h /run/postgresql -d %s -XAtqc %s", database, query)
+        answer = host.run(
+            "timeout 10 psql -U postgres -h /run/postgresql -d %s -XAtqc %s", database, query
+        )
         assert answer.rc == 0, f"psql on this host said: {answer.stderr.strip()}"
         return answer.stdout.strip()
 
@@ -96,7 +98,11 @@ def test_the_slot_keeps_what_the_standby_has_not_seen(on, is_primary, variables,
         seen = sql(ask)
         slot = f"{peer}|t|reserved"
     else:
-        seen = on(peer).run("timeout 10 psql -U postgres -h /run/postgresql -XAtqc %s", ask).stdout.strip()
+        seen = (
+            on(peer)
+            .run("timeout 10 psql -U postgres -h /run/postgresql -XAtqc %s", ask)
+            .stdout.strip()
+        )
         slot = f"{variables['inventory_hostname']}|t|reserved"
     assert slot in seen.splitlines(), f"slots of the primary: {seen or 'none'}, wanted {slot}"
 
