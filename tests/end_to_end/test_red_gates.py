@@ -7,7 +7,7 @@ from on_the_lab import on
 
 pytestmark = pytest.mark.lab
 
-# component -> the host, its service, what the gate says without it. What others stand on comes last.
+# component -> the host, its service, what the gate says without it; what others stand on comes last
 STOPPED = {
     "frontend": ("web1", "haproxy", "haproxy is inactive"),
     "imaging": ("img2", "orthanc", "orthanc is inactive"),
