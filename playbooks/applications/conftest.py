@@ -57,7 +57,8 @@ class Study:
     def find(self, server: str, port: int) -> list[str]:
         """Ask for it (C-FIND); the identifiers of the studies that match."""
         said = self.client.run(
-            "timeout 45 findscu -S -to 5 -td 30 -k QueryRetrieveLevel=STUDY -k StudyInstanceUID=%s %s %s",
+            "timeout 45 findscu -S -to 5 -td 30"
+            " -k QueryRetrieveLevel=STUDY -k StudyInstanceUID=%s %s %s",
             self.uid, server, str(port),
         )  # fmt: skip
         matches = [line for line in _lines(said) if "(0020,000d)" in line]
@@ -79,9 +80,9 @@ class Study:
     def remove(self, server: str, port: int) -> None:
         """Have the server forget it, over REST."""
         url = f"http://{server}:{port}"
-        found = self.client.run(f"timeout 15 curl -sf -m 10 --data {self.uid} {url}/tools/lookup")
+        found = self.client.run(f"curl -sf -m 10 --data {self.uid} {url}/tools/lookup")
         for match in json.loads(found.stdout or "[]") if found.rc == 0 else []:
-            self.client.run(f"timeout 15 curl -s -m 10 -X DELETE {url}{match['Path']}")
+            self.client.run(f"curl -s -m 10 -X DELETE {url}{match['Path']}")
 
 
 def write(host: Host, path: str, text: str) -> None:

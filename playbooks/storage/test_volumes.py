@@ -8,6 +8,7 @@ import re
 import pytest
 
 minimum_checks = 12
+SHOW = "timeout 20 volumes-mirror show"
 
 
 @pytest.fixture
@@ -45,7 +46,7 @@ def test_it_is_not_the_root_disk(host, mount_point):
 
 
 def test_both_devices_are_members(host, mount_point, devices, mirror):
-    state = json.loads(host.check_output(f"timeout 20 volumes-mirror show {mount_point} {' '.join(devices)}"))
+    state = json.loads(host.check_output(f"{SHOW} {mount_point} {' '.join(devices)}"))
     legs = {leg["device"]: f"{leg['state']} ({leg['what']})" for leg in state["legs"]}
     assert all(leg.startswith("member") for leg in legs.values()), f"legs of {mirror}: {legs}"
 
