@@ -168,7 +168,7 @@ class TaskFailed(_Frozen):
 
 
 class PlaybookFinished(_Frozen):
-    """A playbook ended and none of its processes is left; `artifact` is the folder of its log."""
+    """A playbook ended and none of its processes is left; `artifact` is its log."""
 
     kind: Literal["playbook_finished"] = "playbook_finished"
     component: str

@@ -1,4 +1,4 @@
-"""The one queue a run's thread waits on: what workers tell, that they returned, requests to stop."""
+"""The one queue a run's thread waits on: what workers tell and that they returned, and stops."""
 
 from __future__ import annotations
 

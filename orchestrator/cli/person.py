@@ -32,7 +32,7 @@ def signals(run: str) -> Iterator[Inbox]:
 
     def handle(number: int, _: FrameType | None) -> None:
         if inbox.stop.is_set():
-            end_processes(f"{run}/", grace=0, patience=SECOND_CTRL_C)
+            end_processes(f"{run}/", patience=SECOND_CTRL_C)
         inbox.request_stop(signal.Signals(number).name)
 
     numbers = [signal.SIGINT, signal.SIGTERM]

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 from contextlib import suppress
+from dataclasses import replace
+from datetime import UTC, datetime
 from pathlib import Path
 
 import click
@@ -34,8 +36,7 @@ def status(*, site: str | None, state_dir: Path | None, as_json_: bool) -> None:
         _say_none(console, site=site, as_json_=as_json_)
         return
     for run in {line.site: line.run for line in lines}.values():
-        state = journal.state(run)
-        alive = _is_alive(folder, state)
+        state, alive = _look(folder, journal, run)
         if as_json_:
             console.json(as_json(state, alive=alive))
         else:
@@ -59,8 +60,7 @@ def runs(*, site: str | None, state_dir: Path | None, as_json_: bool) -> None:
         return
     rows = []
     for line in lines:
-        state = journal.state(line.run)
-        alive = _is_alive(folder, state)
+        state, alive = _look(folder, journal, line.run)
         if as_json_:
             console.json(as_json(state, alive=alive))
         began = f"{line.started_at.astimezone():%Y-%m-%d %H:%M:%S}"
@@ -85,12 +85,11 @@ def show(*, run: str | None, site: str | None, state_dir: Path | None, as_json_:
     folder, console = state_directory(state_dir), Console(as_json=as_json_)
     journal = read_journal(folder)
     lines = _runs(journal, site)
-    if not (journal and lines) and run is None:
+    chosen = _chosen(lines, run)
+    if not (journal and chosen):
         _say_none(console, site=site, as_json_=as_json_)
         return
-    chosen = _chosen(lines, run)
-    state = journal.state(chosen) if journal else RunState()
-    alive = _is_alive(folder, state)
+    state, alive = _look(folder, journal, chosen)
     if as_json_:
         console.json(as_json(state, alive=alive))
     else:
@@ -117,20 +116,24 @@ def _runs(journal: Journal | None, site: str | None) -> tuple[RunLine, ...]:
     return lines
 
 
-def _is_alive(folder: Path, state: RunState) -> bool:
-    """The run's process holds the site's lock."""
+def _look(folder: Path, journal: Journal, run: str) -> tuple[RunState, bool]:
+    """Where a run stands at this moment, and whether its process lives: it has the site's lock."""
+    state = journal.state(run)
     holder = lock_holder(folder, state.site) if state.site and not state.finished else None
-    return holder is not None and holder.run == state.run
+    if holder is None or holder.run != run or state.started_at is None:
+        return state, False
+    so_far = (datetime.now(UTC) - state.started_at).total_seconds()
+    return replace(state, elapsed=max(state.elapsed, so_far)), True
 
 
-def _chosen(lines: tuple[RunLine, ...], wanted: str | None) -> str:
-    """The run that has `wanted` in its id and is the only one; the last one without it.
+def _chosen(lines: tuple[RunLine, ...], wanted: str | None) -> str | None:
+    """The run that has `wanted` in its id and is the only one; without it the last, if any.
 
     Raises:
         InputError: none has, or several have.
     """
     if wanted is None:
-        return lines[-1].run
+        return lines[-1].run if lines else None
     found = [line.run for line in lines if line.run == wanted]
     found = found or [line.run for line in lines if wanted in line.run]
     if len(found) == 1:

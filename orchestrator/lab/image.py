@@ -110,7 +110,7 @@ def make_image(file: LabFile, *, tell: Tell) -> str:
         return name
     if not shutil.which("mmdebstrap"):
         raise missing("mmdebstrap")
-    with lab_lock("image", patience=BUILD_TIMEOUT), _workshop() as folder:
+    with lab_lock("_image", patience=BUILD_TIMEOUT), _workshop() as folder:
         if image_exists(name):  # somebody else has made it meanwhile
             return name
         archive = folder / "root.tar"

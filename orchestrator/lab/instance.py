@@ -141,7 +141,7 @@ def make_instance(project: Path, site: str, name: str) -> Instance:
         InputError: the instance of that name is another site's.
         MachineError: the range of the management networks is exhausted.
     """
-    with lab_lock("machine"):
+    with lab_lock("_machine"):
         found = find_instance(name)
         if found is not None and found.site == site:
             return found

@@ -101,6 +101,7 @@ def play(definition: Definition, instance: Instance, playbook: Path, *, log: str
     path.parent.mkdir(mode=0o700, exist_ok=True)
     tools = Path(sys.executable).parent
     command = [
+        *("setpriv", "--pdeathsig", "TERM"),  # it ends with this process, however that ends
         str(tools / "ansible-playbook"),
         "-i", str(definition.inventory),
         "-i", str(instance.hosts_file),
@@ -116,10 +117,6 @@ def play(definition: Definition, instance: Instance, playbook: Path, *, log: str
         except subprocess.TimeoutExpired as error:
             raise RecoveryError(
                 f"{playbook.name} did not end within {PLAYBOOK_TIMEOUT:.0f} s", hint=f"See {path}."
-            ) from error
-        except FileNotFoundError as error:
-            raise RecoveryError(
-                f"there is no {command[0]}", hint="Install drcli with its dependencies."
             ) from error
     if done.returncode:
         problem = PROBLEM.search(path.read_text(encoding="utf-8", errors="replace"))

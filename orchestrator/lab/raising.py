@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from enum import Enum
+from pathlib import Path
 
 from orchestrator.errors import MachineError, RecoveryError
 from orchestrator.lab import seeded
@@ -50,7 +51,7 @@ def raise_seeded(definition: Definition, instance: Instance, *, tell: Tell) -> O
     layers = layers_of(definition)
     _prepare(definition, instance, tell=tell)
     snapshot = seeded.kept(instance)
-    if snapshot is not None and running(definition, instance):
+    if snapshot is not None and _whole(instance).exists() and running(definition, instance):
         if snapshot.content != seeded.content_hash(definition):
             tell(Step(stage="machine", note="made of older playbooks; anew: lab down, lab up"))
         power_on(definition, instance, definition.hosts, tell=tell)
@@ -94,6 +95,7 @@ def reset(definition: Definition, instance: Instance, *, tell: Tell) -> None:
             f"the lab {instance.name} was made of another inventory",
             hint=f"drcli lab down --name {instance.name}; then up again.",
         )
+    _whole(instance).unlink(missing_ok=True)
     remove_hosts(instance)
     roll_back(definition, instance)
     seeded.put_back(instance)
@@ -103,6 +105,12 @@ def reset(definition: Definition, instance: Instance, *, tell: Tell) -> None:
     seeded.warm_start(instance, snapshot, tell=tell)
     await_ssh(instance, definition.hosts, tell=tell)
     _prove(definition, instance, tell=tell)
+    _whole(instance).touch()
+
+
+def _whole(instance: Instance) -> Path:
+    """The file that is there when the seeded state was given back whole."""
+    return instance.folder / "whole"
 
 
 def _prepare(definition: Definition, instance: Instance, *, tell: Tell) -> str:

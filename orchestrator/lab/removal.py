@@ -48,7 +48,7 @@ def purge(*, tell: Tell) -> list[str]:
     removed: list[str] = []
     for instance in all_instances():
         removed += take_down(instance.name, tell=tell)
-    with lab_lock("machine"):
+    with lab_lock("_machine"):
         for prefix in sorted(_prefixes()):
             removed += _remove_prefix(prefix, tell=tell)
         for folder in sorted(LABS.iterdir()):

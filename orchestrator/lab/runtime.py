@@ -32,8 +32,14 @@ LEARNED = (
     """ip -4 route show | awk '{for (i = 1; i < NF; i++) if ($i == "proto") print $1, $(i + 1)}'"""
 )
 UNITS = "systemctl list-units --state=active --type=service,socket,timer --plain --no-legend"
+# Before its boot is over, what is given to a host may be taken away again by the boot itself.
+BOOTED = (
+    "n=0; until systemctl is-system-running 2>/dev/null | grep -qx -e running -e degraded; do"
+    " n=$((n + 1)); test $n -lt 600 || { echo 'its boot does not end' >&2; exit 1; }; sleep 0.1;"
+    " done\n"
+)
 # In the order of the fields of `Seen`, each ended by a zero byte.
-SEEN = "".join(
+SEEN = BOOTED + "".join(
     f"{{ {command}; }} 2>/dev/null || true; printf '\\0'\n"
     for command in (
         "ip -4 -json address show",
@@ -115,7 +121,8 @@ def beyond(boot: Seen, now: Seen) -> Seen:
 
 def state_script(seen: Seen) -> str:
     """A shell script that gives a freshly booted host its network, settings and mounts back."""
-    lines = [f"ip address replace {address}" for address in seen.addresses]
+    lines = [BOOTED.rstrip()]
+    lines += [f"ip address replace {address}" for address in seen.addresses]
     lines += [f"ip route replace {route}" for route in seen.routes]
     if seen.firewall.strip():
         lines += ["nft -f - <<'RULES'", "flush ruleset", seen.firewall.rstrip(), "RULES"]

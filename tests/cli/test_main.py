@@ -17,6 +17,12 @@ from orchestrator.project import VARIABLE as PROJECT_VARIABLE
 DRCLI = Path(sys.executable).with_name("drcli")
 
 
+@pytest.fixture(autouse=True)
+def own_state(tmp_path, monkeypatch):
+    """Logs of bugs met here are not this machine's."""
+    monkeypatch.setenv("DRCLI_STATE_DIR", str(tmp_path / "state"))
+
+
 def drcli(*words, **environment):
     return subprocess.run(
         [DRCLI, *words],

@@ -7,6 +7,7 @@ import os
 import re
 import subprocess
 import sys
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import pytest
@@ -14,6 +15,7 @@ from engine import FakeGates, FakePlaybooks, options, plan_of, run_to_end
 
 from orchestrator.events import PlaybookOutcome, PlaybookStarted
 from orchestrator.journal import open_journal
+from orchestrator.site_lock import site_lock
 
 DRCLI = Path(sys.executable).with_name("drcli")
 GRAPH = {"routing": (), "dns": ("routing",), "portal": ("dns",)}
@@ -161,3 +163,15 @@ def test_the_journal_is_looked_for_in_the_users_own_state_directory(tmp_path, wh
     )
     assert done.returncode == 0, done.stderr
     assert "lab-a: recovered" in done.stdout
+
+
+def test_of_a_run_under_way_the_time_goes_on_though_nothing_is_told(cut_off):
+    began = datetime.now(UTC) - timedelta(minutes=10)
+    with open_journal(cut_off) as journal:
+        [first, *others] = journal.records("r1")
+        for record in (first.model_copy(update={"at": began}), *others):
+            journal.append(record.model_copy(update={"run": "r2"}))
+    with site_lock(cut_off, "lab-a", run="r2", since=began, by="ada"):
+        out = drcli(cut_off, "status", "--site", "lab-a")
+    assert "lab-a: running for 10 min" in out
+    assert out.endswith("Next: drcli status --site lab-a\n")

@@ -1,6 +1,6 @@
 """What a host has beyond its boot, as it is seen, and as it is given back."""
 
-from orchestrator.lab.runtime import Seen, beyond, parse_seen, service_script, state_script
+from orchestrator.lab.runtime import BOOTED, Seen, beyond, parse_seen, service_script, state_script
 
 ADDRESSES = """[
  {"ifname": "lo", "addr_info": [{"family": "inet", "local": "127.0.0.1", "prefixlen": 8},
@@ -60,4 +60,9 @@ def test_the_network_is_filtered_before_it_forwards_and_forwarding_is_set_first(
 
 
 def test_a_host_with_nothing_of_its_own_needs_nothing():
-    assert state_script(Seen()).strip() == service_script(Seen()).strip() == ""
+    assert service_script(Seen()).strip() == ""
+    assert state_script(Seen()) == BOOTED
+
+
+def test_nothing_is_given_to_a_host_before_its_boot_is_over():
+    assert state_script(seen()).startswith(BOOTED)
