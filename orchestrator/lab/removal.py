@@ -44,10 +44,20 @@ def take_down(name: str, *, tell: Tell) -> list[str]:
 
 
 def purge(*, tell: Tell) -> list[str]:
-    """Remove all that any lab of this machine left, with or without a folder; nobody else's."""
+    """Remove all that any lab of this machine left, with or without a folder; nobody else's.
+
+    Raises:
+        RecoveryError: something would not go; all else is gone.
+    """
     removed: list[str] = []
+    kept: list[RecoveryError] = []
     for instance in all_instances():
-        removed += take_down(instance.name, tell=tell)
+        try:
+            removed += take_down(instance.name, tell=tell)
+        except RecoveryError as error:
+            kept.append(error)
+    if kept:
+        raise kept[0]
     with lab_lock("_machine"):
         for prefix in sorted(_prefixes()):
             removed += _remove_prefix(prefix, tell=tell)
