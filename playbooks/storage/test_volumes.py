@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import re
 
 import pytest
 
@@ -72,11 +71,12 @@ def test_it_was_scrubbed_after_this_boot(host, mount_point):
     assert "uncorrectable_errors: 0" in errors, f"last scrub: {errors}"
 
 
-def test_everything_has_a_checksum(host, mount_point):
-    scrub = host.check_output("timeout 20 btrfs scrub status -R %s", mount_point)
-    assert re.search(r"^\s*no_csum: 0$", scrub, re.MULTILINE), (
-        f"damage to data without checksums goes unseen (files without copy-on-write?): {scrub}"
-    )
+@pytest.mark.usefixtures("mirror")  # else the root disk would be looked at
+def test_every_file_has_checksums(host, mount_point):
+    # Not by the scrub's own count: after a power cut it has blocks that no file refers to any more.
+    shown = host.run("timeout 20 lsattr -R -a %s | awk 'NF == 2 && $1 ~ /C/'", mount_point)
+    assert shown.rc == 0, f"lsattr: {shown.stderr}"
+    assert not shown.stdout, f"damage to files without copy-on-write goes unseen: {shown.stdout}"
 
 
 def test_no_errors_were_met_since_the_scrub(host, mount_point):
