@@ -80,9 +80,9 @@ class Study:
     def remove(self, server: str, port: int) -> None:
         """Have the server forget it, over REST."""
         url = f"http://{server}:{port}"
-        found = self.client.run(f"timeout 15 curl -sf -m 10 --data {self.uid} {url}/tools/lookup")
+        found = self.client.run(f"curl -sf -m 10 --data {self.uid} {url}/tools/lookup")
         for match in json.loads(found.stdout or "[]") if found.rc == 0 else []:
-            self.client.run(f"timeout 15 curl -s -m 10 -X DELETE {url}{match['Path']}")
+            self.client.run(f"curl -s -m 10 -X DELETE {url}{match['Path']}")
 
 
 def write(host: Host, path: str, text: str) -> None:

@@ -8,6 +8,7 @@ import pytest
 
 minimum_checks = 10
 PACS = "pacs"
+SOCKET = "/run/haproxy/admin.sock"
 
 
 @pytest.fixture
@@ -26,7 +27,7 @@ def portal(client, variables):
 
     def ask(path, method="GET"):
         said = client.run(
-            f"timeout 15 curl -sS -m 10 -X {method} -w '\\n%{{http_code}}' http://{variables['frontend_portal_name']}{path}"
+            f"curl -sS -m 10 -X {method} -w '\\n%{{http_code}}' http://{variables['frontend_portal_name']}{path}"
         )
         body, _, status = said.stdout.rpartition("\n")
         return status, body or said.stderr.strip()
@@ -42,9 +43,7 @@ def test_its_services_run(host, service):
 
 @pytest.mark.parametrize("proxy", ["dicom", "rest"])
 def test_every_imaging_server_is_up(host, proxy, variables):
-    shown = host.run(
-        "echo 'show stat' | timeout 10 socat -t 5 - UNIX-CONNECT:/run/haproxy/admin.sock"
-    )
+    shown = host.run(f"echo 'show stat' | timeout 10 socat -t 5 - UNIX-CONNECT:{SOCKET}")
     assert shown.rc == 0, f"HAProxy does not tell: {shown.stderr.strip()}"
     rows = [line.split(",") for line in shown.stdout.splitlines()]
     columns = {name.strip("# "): place for place, name in enumerate(rows[0])}

@@ -32,9 +32,7 @@ def rest(client, address, variables):
     """Ask the server under test over REST, from the client."""
 
     def ask(path):
-        said = client.run(
-            f"timeout 15 curl -sS -m 10 http://{address}:{variables['imaging_rest_port']}{path}"
-        )
+        said = client.run(f"curl -sS -m 10 http://{address}:{variables['imaging_rest_port']}{path}")
         assert said.rc == 0, f"{path}: {said.stderr.strip()}"
         return json.loads(said.stdout)
 
@@ -63,7 +61,7 @@ def test_its_database_is_the_one_that_takes_writes(host, client, variables):
     primary = client.run(
         "timeout 10 psql -w -XAtqc 'SELECT inet_server_addr()' %s",
         f"host={hosts} dbname=orthanc user=orthanc target_session_attrs=read-write"
-        " connect_timeout=5",
+        " connect_timeout=3",
     )
     assert primary.rc == 0, f"no database takes writes: {primary.stderr.strip()}"
     used = host.run("timeout 10 ss -Htn state established '( dport = :5432 )'").stdout.splitlines()

@@ -9,7 +9,9 @@ import pytest
 
 minimum_checks = 10
 
-CLIENT = "host=db1,db2 dbname=ledger user=ledger target_session_attrs=read-write connect_timeout=5"
+# As the server's own administrator, over its local socket.
+PSQL = "timeout 10 psql -U postgres -h /run/postgresql -XAtqc %s"
+CLIENT = "host=db1,db2 dbname=ledger user=ledger target_session_attrs=read-write connect_timeout=3"
 
 
 @pytest.fixture
@@ -17,9 +19,7 @@ def sql(host):
     """Ask the server under test over its local socket; one value, or rows of `a|b`."""
 
     def ask(query, database="postgres"):
-        answer = host.run(
-            "timeout 10 psql -U postgres -h /run/postgresql -d %s -XAtqc %s", database, query
-        )
+        answer = host.run(f"{PSQL} -d %s", query, database)
         assert answer.rc == 0, f"psql on this host said: {answer.stderr.strip()}"
         return answer.stdout.strip()
 
@@ -51,6 +51,7 @@ def token(client, variables):
     )
     command = "echo %s | timeout 15 psql -w -XAtq -v row=%s -v token=%s %s"
     written = client.run(command, upsert, row, new, CLIENT)
+    assert written.rc != 124, "a write from the client did not end: who confirms it?"
     assert written.stdout.strip() == new, f"a write from the client said: {written.stderr.strip()}"
     return new
 
@@ -75,8 +76,9 @@ def test_its_data_lie_on_the_volume_and_commits_are_durable(sql, variables):
 
 
 def test_exactly_one_host_is_the_primary(host, on, sql, variables):
-    ask = "timeout 10 psql -U postgres -h /run/postgresql -XAtqc 'SELECT pg_is_in_recovery()' 2>&1"
-    roles = {name: on(name).run(ask).stdout.strip() for name in variables["groups"]["databases"]}
+    ask = "SELECT pg_is_in_recovery()"
+    told = {name: on(name).run(f"{PSQL} 2>&1", ask) for name in variables["groups"]["databases"]}
+    roles = {name: answer.stdout.strip() for name, answer in told.items()}
     assert sorted(roles.values()) == ["f", "t"], f"pg_is_in_recovery() says {roles}"
     signal = host.file(f"{variables['database_data_directory']}/standby.signal").exists
     assert signal == (sql("SELECT pg_is_in_recovery()") == "t"), "role and standby.signal differ"
@@ -98,11 +100,7 @@ def test_the_slot_keeps_what_the_standby_has_not_seen(on, is_primary, variables,
         seen = sql(ask)
         slot = f"{peer}|t|reserved"
     else:
-        seen = (
-            on(peer)
-            .run("timeout 10 psql -U postgres -h /run/postgresql -XAtqc %s", ask)
-            .stdout.strip()
-        )
+        seen = on(peer).run(PSQL, ask).stdout.strip()
         slot = f"{variables['inventory_hostname']}|t|reserved"
     assert slot in seen.splitlines(), f"slots of the primary: {seen or 'none'}, wanted {slot}"
 
@@ -116,8 +114,7 @@ def test_a_row_written_from_the_application_network_is_read_here(sql, token):
 
 def test_the_standby_is_not_behind(sql, is_primary, on, peer):
     lag = "SELECT max(pg_wal_lsn_diff(pg_current_wal_lsn(), replay_lsn)) FROM pg_stat_replication"
-    command = "timeout 10 psql -U postgres -h /run/postgresql -XAtqc %s"
-    behind = sql(lag) if is_primary else on(peer).run(command, lag).stdout.strip()
+    behind = sql(lag) if is_primary else on(peer).run(PSQL, lag).stdout.strip()
     assert behind.isdigit(), "nobody replays the primary's log"
     assert int(behind) < 16 << 20, f"the standby is {int(behind)} bytes of log behind"
 
@@ -127,6 +124,6 @@ def test_the_databases_of_the_applications_answer(client, variables, address_of,
     address = address_of(variables["inventory_hostname"])
     answer = client.run(
         "timeout 15 psql -w -XAtqc 'SELECT current_database()' %s",
-        f"host={address} dbname={database} user={database} connect_timeout=5",
+        f"host={address} dbname={database} user={database} connect_timeout=3",
     )
     assert answer.stdout.strip() == database, f"from the client: {answer.stderr.strip()}"

@@ -7,6 +7,7 @@ import json
 import pytest
 
 minimum_checks = 12
+SHOW = "timeout 20 volumes-mirror show"
 
 
 @pytest.fixture
@@ -44,9 +45,7 @@ def test_it_is_not_the_root_disk(host, mount_point):
 
 
 def test_both_devices_are_members(host, mount_point, devices, mirror):
-    state = json.loads(
-        host.check_output(f"timeout 20 volumes-mirror show {mount_point} {' '.join(devices)}")
-    )
+    state = json.loads(host.check_output(f"{SHOW} {mount_point} {' '.join(devices)}"))
     legs = {leg["device"]: f"{leg['state']} ({leg['what']})" for leg in state["legs"]}
     assert all(leg.startswith("member") for leg in legs.values()), f"legs of {mirror}: {legs}"
 
@@ -75,7 +74,7 @@ def test_it_was_scrubbed_after_this_boot(host, mount_point):
 @pytest.mark.usefixtures("mirror")  # else the root disk would be looked at
 def test_every_file_has_checksums(host, mount_point):
     # Not by the scrub's own count: after a power cut it has blocks that no file refers to any more.
-    shown = host.run("timeout 60 lsattr -R -a %s | awk 'NF == 2 && $1 ~ /C/'", mount_point)
+    shown = host.run("timeout 20 lsattr -R -a %s | awk 'NF == 2 && $1 ~ /C/'", mount_point)
     assert shown.rc == 0, f"lsattr: {shown.stderr}"
     assert not shown.stdout, f"damage to files without copy-on-write goes unseen: {shown.stdout}"
 
