@@ -34,9 +34,8 @@ demo: setup
 unit: setup
 	$(BIN)/pytest -q tests/unit
 
-# The linters, the pure tests and the stories need no lab and wait for nothing: side by side.
-test: check
-	$(BIN)/pytest -q -p no:cacheprovider -n 2 --dist worksteal -m "not lab" tests
+test: setup
+	.ci/test
 
 # What has a shebang and no suffix: no linter finds it by itself.
 SHELL_SCRIPTS = $(shell find .ci inventories orchestrator playbooks -type f ! -name '*.pyc' \
