@@ -6,7 +6,7 @@ BIN := $(VENV)/bin
 SITE := hosting-a
 export PATH := $(CURDIR)/$(BIN):$(PATH)
 
-PACKAGES := python3 python3-venv podman runc netavark iptables nftables uidmap fuse-overlayfs mmdebstrap \
+PACKAGES := python3 python3-venv podman runc mmdebstrap \
             iproute2 kmod btrfs-progs xfsprogs openssh-client openssh-server
 
 .PHONY: help setup demo test unit check clean
