@@ -39,7 +39,8 @@ from orchestrator.lab.store import disk_folder, snapshot_folder
 
 ALL_AT_ONCE = 16
 MAKERS = [Path(__file__).with_name(f"{name}.py") for name in ("provision", "runtime", "seeded")]
-PASSING = ("__pycache__", ".pyc")  # files that say nothing
+PASSING = ("__pycache__", ".pyc", "/test_", "/conftest.py")  # they make nothing: gates only look
+CACHED = 3  # seeded states kept for later labs; each takes some 400 MB
 
 
 class Snapshot(BaseModel):
@@ -62,8 +63,9 @@ def content_hash(definition: Definition) -> str:
         digest.update(module.read_bytes() + b"\0")
     for root in (definition.inventory.parent, definition.project / "playbooks"):
         for path in sorted(p for p in root.rglob("*") if p.is_file()):
-            if not any(part in str(path) for part in PASSING):
-                digest.update(f"{path.relative_to(definition.project)}\0".encode())
+            name = path.relative_to(definition.project).as_posix()
+            if not any(part in name for part in PASSING):
+                digest.update(f"{name}\0".encode())
                 digest.update(path.read_bytes() + b"\0")
     return digest.hexdigest()[:12]
 
@@ -118,10 +120,20 @@ def keep(
 
 
 def publish(instance: Instance, snapshot: Snapshot) -> None:
-    """Keep the lab's snapshot for later labs: it has been given back once, so it is good."""
+    """Keep the lab's snapshot for later labs: it has been given back once, so it is good.
+
+    Of older ones only the latest stay.
+    """
     cached = cache_folder(snapshot.content)
     if _read(cached) is None:
         _copy(snapshot_folder(instance), cached)
+    cached.touch()
+    latest_last = sorted(_caches().glob("seeded-*"), key=lambda folder: folder.stat().st_mtime)
+    for folder in latest_last[:-CACHED]:
+        images = podman("images", "--quiet", "--filter", f"reference={REPOSITORY}/{folder.name}")
+        for image in images.split():
+            podman("rmi", image, allow=True)  # one that a lab still runs stays
+        shutil.rmtree(folder)
 
 
 def fetch(definition: Definition, instance: Instance) -> Snapshot | None:
