@@ -10,7 +10,7 @@ from orchestrator.lab.definition import Definition, LabFile
 
 @pytest.fixture
 def definition(tmp_path):
-    files = ("inventories/room/hosts.yml", "playbooks/network/dns.yml", "playbooks/network/test_dns.py",
+    files = ("inventories/room/hosts.yml", "playbooks/network/test_dns.py",
              "playbooks/conftest.py", "playbooks/roles/dns/tasks/main.yml")  # fmt: skip
     for name in files:
         path = tmp_path / name
