@@ -172,7 +172,8 @@ def ledger(site: str, *, name: str | None, only: str | None, as_json: bool) -> i
         click.echo(f"lost: {line}")
     if len(found.lost) > TOLD:
         click.echo(f"and {len(found.lost) - TOLD} more")
-    kinds = ", ".join(f"{count} of kind {kind}" for kind, count in sorted(found.acknowledged.items()))
+    counts = sorted(found.acknowledged.items())
+    kinds = ", ".join(f"{count} of kind {kind}" for kind, count in counts)
     click.echo(f"{len(found.lost)} of {found.total} acknowledged records lost ({kinds or 'none'})")
     if not found.total:
         click.echo("This proves nothing: the ledger is empty.", err=True)
