@@ -35,6 +35,8 @@ from orchestrator.events import (
     PlaybookFinished,
     PlaybookStarted,
     Record,
+    RuleApplied,
+    RuleAwaited,
     RunStarted,
     TaskFailed,
     TaskStarted,
@@ -300,6 +302,10 @@ def _verdict(  # noqa: PLR0911 -- one return for each kind
             return f"FAILED: {clean(reason)}"
         case ComponentHeld(reason=reason):
             return f"held: {clean(reason)}"
+        case RuleAwaited(rule=rule, seconds=seconds, reason=reason):
+            return f"held, and goes on by {rule} in {duration(seconds)}: {clean(reason)}"
+        case RuleApplied(rule=rule):
+            return f"goes on by the site's rule {rule}"
         case ComponentBlocked(by=by):
             return f"blocked: waits for {', '.join(by)}"
         case ComponentTurnedRed(times=times, reason=reason):

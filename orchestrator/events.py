@@ -45,9 +45,13 @@ class PlaybookOutcome(StrEnum):
 
 
 class RunOutcome(StrEnum):
-    """What a run came to; `verified` and `not_verified` when the gates ran alone."""
+    """What a run came to; `verified` and `not_verified` when the gates ran alone.
+
+    `degraded`: all is up, but some of it only by a rule of the site file: open work.
+    """
 
     RECOVERED = "recovered"
+    DEGRADED = "degraded"
     NOT_RECOVERED = "not_recovered"
     VERIFIED = "verified"
     NOT_VERIFIED = "not_verified"
@@ -210,6 +214,27 @@ class ComponentHeld(_Frozen):
     reason: str
 
 
+class RuleAwaited(_Frozen):
+    """The component is not whole; a rule of the site file lets it go on so in so many `seconds`.
+
+    Until then it is held, and its gate is repeated. `rule` is as the site file has it.
+    """
+
+    kind: Literal["rule_awaited"] = "rule_awaited"
+    component: str
+    rule: str
+    seconds: float
+    reason: str
+
+
+class RuleApplied(_Frozen):
+    """The time of a site file's rule has come: the component goes on by it, as open work."""
+
+    kind: Literal["rule_applied"] = "rule_applied"
+    component: str
+    rule: str
+
+
 class ComponentBlocked(_Frozen):
     """The component was not started: something it stands on is not verified."""
 
@@ -254,7 +279,7 @@ Event = Annotated[
     RunStarted | GateStarted | GateCollected | CheckFinished | GateFinished | PlaybookStarted
     | TaskStarted | TaskFailed | PlaybookFinished | ComponentHealthy | ComponentVerified
     | ComponentFailed | ComponentHeld | ComponentBlocked | ComponentTurnedRed | ComponentHeldBack
-    | RunFinished,
+    | RuleAwaited | RuleApplied | RunFinished,
     Field(discriminator="kind"),
 ]  # fmt: skip
 

@@ -67,7 +67,13 @@ class TestinfraGates:
         reader = _Reader(request, tell, Redactor(secret_values(inventory["_meta"]["hostvars"])))
         with private_folder() as folder:
             _run(request, inventory, folder, reader, stop)
-        return judge(reader.seen, request.hosts, request.minimum, to_the_end=not request.ends_early)
+        return judge(
+            reader.seen,
+            request.hosts,
+            request.minimum,
+            to_the_end=not request.ends_early,
+            one_is_enough=request.one_is_enough,
+        )
 
 
 def _run(

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Collection, Iterator, Mapping
 from dataclasses import dataclass
+from datetime import timedelta
 from pathlib import Path
 
 from orchestrator import order
@@ -27,7 +28,8 @@ class Component:
 
     `needs` is what the site file says; `stands_on` is all that must be verified before it, directly
     or not, also when that was not selected. `settle`, `timeout`, `recheck` are seconds; paths are
-    absolute. `approval` is what a person must answer before its playbook runs.
+    absolute. `approval` is what a person must answer before its playbook runs. `allow_async`: so
+    many seconds after it was first seen down it may go on without its synchronous standby.
     """
 
     name: str
@@ -42,6 +44,7 @@ class Component:
     timeout: float
     recheck: float = 60.0
     approval: str | None = None
+    allow_async: float | None = None
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -151,11 +154,17 @@ def _components(
                 timeout=component.timeout.total_seconds(),
                 recheck=component.recheck.total_seconds(),
                 approval=component.approval,
+                allow_async=_seconds(component.allow_async),
             )
         )
     if errors:
         raise join_errors(errors)
     return found
+
+
+def _seconds(time: timedelta | None) -> float | None:
+    """A time of the site file, where one is written."""
+    return None if time is None else time.total_seconds()
 
 
 def _require_file(project: Path, path: Path, what: str) -> None:

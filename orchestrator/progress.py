@@ -25,6 +25,8 @@ from orchestrator.events import (
     PlannedComponent,
     PlaybookFinished,
     PlaybookStarted,
+    RuleApplied,
+    RuleAwaited,
     TaskFailed,
     TaskStarted,
 )
@@ -58,6 +60,7 @@ class ComponentProgress:
     Of the last gate's checks, `collected` in all (0 as long as that is not known), `passed` is how
     many passed, and `failing` which did not. A gate that is repeated while the component is up
     changes none of it, and `gate` neither; `turned_red` is how often such a gate found it down.
+    `rule` is that of the site file by which it goes on though it is not whole.
     """
 
     name: str
@@ -67,6 +70,7 @@ class ComponentProgress:
     state: ComponentState = ComponentState.PENDING
     since: float = 0.0
     reason: str = ""
+    rule: str = ""
     blocked_by: tuple[str, ...] = ()
     attempts: int = 0
     observe_seconds: float = 0.0
@@ -114,6 +118,8 @@ _Verdict = (
     | ComponentBlocked
     | ComponentTurnedRed
     | ComponentHeldBack
+    | RuleAwaited
+    | RuleApplied
 )
 ComponentEvent = _GateEvent | _PlaybookEvent | _Verdict
 
@@ -133,7 +139,7 @@ def progress_after(was: ComponentProgress, event: ComponentEvent) -> ComponentPr
 def _waiting_again(was: ComponentProgress) -> ComponentProgress:
     """A component that waits for its turn anew: what was said of it no longer counts."""
     pending = replace(was, state=ComponentState.PENDING, rechecking=False)
-    return replace(pending, task="", reason="", blocked_by=())
+    return replace(pending, task="", reason="", rule="", blocked_by=())
 
 
 def _after_verdict(  # noqa: PLR0911 -- one return for each kind
@@ -150,6 +156,11 @@ def _after_verdict(  # noqa: PLR0911 -- one return for each kind
             return replace(was, state=ComponentState.FAILED, reason=reason)
         case ComponentHeld(reason=reason):
             return replace(was, state=ComponentState.HELD, reason=reason)
+        case RuleAwaited(rule=rule, seconds=seconds, reason=reason):
+            reason = f"by the site's rule `{rule}` it goes on in {seconds:.0f} s; {reason}"
+            return replace(was, state=ComponentState.HELD, reason=reason)
+        case RuleApplied(rule=rule):
+            return replace(was, rule=rule, reason="")
         case ComponentBlocked(by=by):
             return replace(was, state=ComponentState.BLOCKED, blocked_by=by)
         case ComponentTurnedRed(reason=reason, times=times):

@@ -253,8 +253,11 @@ def _run_finished(run: Run, standing: Standing) -> RunFinished:
     seconds = run.elapsed()
     if run.inbox.stop.is_set() and not standing.complete:
         return RunFinished(outcome=RunOutcome.INTERRUPTED, seconds=seconds, reason=run.inbox.reason)
+    by_rule = [name for name, c in run.state.components.items() if c.rule]
     if standing.down:
         outcome = RunOutcome.NOT_RECOVERED if run.playbooks else RunOutcome.NOT_VERIFIED
+    elif by_rule:
+        return RunFinished(outcome=RunOutcome.DEGRADED, seconds=seconds, reason=", ".join(by_rule))
     else:
         outcome = RunOutcome.RECOVERED if run.playbooks else RunOutcome.VERIFIED
     return RunFinished(outcome=outcome, seconds=seconds, reason=", ".join(standing.down))

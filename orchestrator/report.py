@@ -65,6 +65,9 @@ def state_line(state: RunState, *, alive: bool = False) -> str:
             text = f"interrupted after {took} ({why}): {_cut_short(state)}"
         case RunOutcome.RECOVERED:
             text = f"recovered in {took}{_counts(state)}"
+        case RunOutcome.DEGRADED:
+            rules = ", ".join(f"{c.name} ({c.rule})" for c in state.components.values() if c.rule)
+            text = f"up in {took} but DEGRADED, by the site's rule: {rules}{_counts(state)}"
         case RunOutcome.NOT_RECOVERED:
             text = f"NOT recovered after {took}{_counts(state)}"
         case RunOutcome.VERIFIED:
@@ -106,7 +109,7 @@ def exit_code(state: RunState) -> int:
             return 0
         case RunOutcome.INTERRUPTED | None:
             return 130
-        case RunOutcome.NOT_RECOVERED | RunOutcome.NOT_VERIFIED:
+        case RunOutcome.DEGRADED | RunOutcome.NOT_RECOVERED | RunOutcome.NOT_VERIFIED:
             return 1
 
 
@@ -168,7 +171,8 @@ def summary(  # noqa: PLR0911 -- one return for each kind
         case ComponentState.OBSERVING | ComponentState.VERIFYING:
             return _gate_line(component)
         case ComponentState.VERIFIED | ComponentState.HEALTHY:
-            return checks_line(component)
+            by = f", by the rule {component.rule}" if component.rule else ""
+            return f"{checks_line(component)}{by}"
         case ComponentState.PENDING if component.blocked_by:
             return f"waits for {', '.join(component.blocked_by)}, which is down again"
         case ComponentState.PENDING:
@@ -285,6 +289,7 @@ def _component_json(component: ComponentProgress) -> dict[str, object]:
         "hosts": list(component.hosts),
         "state": component.state.value,
         "reason": component.reason,
+        "rule": component.rule,
         "blocked_by": list(component.blocked_by),
         "attempts": component.attempts,
         "turned_red": component.turned_red,

@@ -66,6 +66,11 @@ class Run:
         """The run's own seconds."""
         return self.clock.monotonic() - self.begun
 
+    def rule(self, component: str) -> str:
+        """The rule of the site file by which it goes on; empty when it needs none."""
+        known = self.state.components.get(component)
+        return known.rule if known else ""
+
     def attempts(self, component: str) -> int:
         """How many attempts at its playbook there were."""
         known = self.state.components.get(component)

@@ -15,10 +15,13 @@ from orchestrator.events import (
     ComponentVerified,
     GatePurpose,
     PlaybookOutcome,
+    RuleApplied,
+    RuleAwaited,
 )
 from orchestrator.plan import Component
 from orchestrator.run import Run
-from orchestrator.steps import Script, gate, gate_reason, pause_for, play, playbook_reason
+from orchestrator.site_types import written
+from orchestrator.steps import Script, Steps, gate, gate_reason, pause_for, play, playbook_reason
 
 FIRST_PAUSE = 0.1  # seconds between the first two gates of `settle`; then half as long again each
 LONGEST_PAUSE = 5.0
@@ -28,7 +31,11 @@ MOST_RED = 3  # times that a component which was up may turn red in a run; one m
 
 
 def bring_back(run: Run, component: Component) -> Script:
-    """Observe; what is not up: the playbook, then the gate until it is green."""
+    """Observe; what is not up: the playbook, then the gate until it is green.
+
+    What cannot be had whole may go on by a rule of the site file, when the rule's time has come.
+    """
+    began = run.clock.monotonic()
     observed = yield from gate(run, component, GatePurpose.OBSERVE, attempt=1)
     if run.inbox.stop.is_set():
         return
@@ -38,33 +45,58 @@ def bring_back(run: Run, component: Component) -> Script:
     if component.approval and component.name not in run.options.approved:
         yield ComponentHeld(component=component.name, reason=component.approval)
         return
-    played = yield from play(run, component)
+    why = yield from _attempt(run, component)
+    if why and component.allow_async is not None:
+        why = yield from _go_on_by_rule(run, component, why, began + component.allow_async)
     if run.inbox.stop.is_set():
         return
+    if why:
+        yield ComponentFailed(component=component.name, reason=why)
+    else:
+        yield ComponentVerified(component=component.name)
+
+
+def _attempt(run: Run, component: Component) -> Steps[str]:
+    """The playbook, then the gate; why the component is not up, empty when it is."""
+    played = yield from play(run, component)
+    if run.inbox.stop.is_set():
+        return ""
     if played.outcome is not PlaybookOutcome.SUCCEEDED:
-        yield ComponentFailed(component=component.name, reason=playbook_reason(played))
-        return
-    yield from _prove(run, component)
+        return playbook_reason(played)
+    return (yield from _prove(run, component))
 
 
-def _prove(run: Run, component: Component) -> Script:
+def _go_on_by_rule(run: Run, component: Component, why: str, at: float) -> Steps[str]:
+    """Wait until the rule's time has come, or the component is up before; then try by the rule."""
+    rule = f"allow_async: after {written(component.allow_async or 0)}"
+    while not run.inbox.stop.is_set() and (left := at - run.clock.monotonic()) > 0:
+        yield RuleAwaited(component=component.name, rule=rule, seconds=left, reason=why)
+        yield pause_for(run, min(left, component.recheck))
+        seen = yield from gate(run, component, GatePurpose.OBSERVE, attempt=1)
+        if seen.green:
+            return ""
+    if run.inbox.stop.is_set():
+        return why
+    yield RuleApplied(component=component.name, rule=rule)
+    return (yield from _attempt(run, component))
+
+
+def _prove(run: Run, component: Component) -> Steps[str]:
+    """The gate until it is green, or `settle` is over; why the component is not up."""
     deadline = run.clock.monotonic() + component.settle
     pause = FIRST_PAUSE
     for attempt in count(1):
         began = run.clock.monotonic()
         verified = yield from gate(run, component, GatePurpose.VERIFY, attempt=attempt)
-        if run.inbox.stop.is_set():
-            return
-        if verified.green:
-            yield ComponentVerified(component=component.name)
-            return
+        if verified.green or run.inbox.stop.is_set():
+            return ""
         now = run.clock.monotonic()
         left = deadline - now
         if left <= 0:
-            yield ComponentFailed(component=component.name, reason=gate_reason(verified))
-            return
+            return gate_reason(verified)
         yield pause_for(run, min(pause, left))
         pause = min(pause * 1.5, LONGEST_PAUSE, max(OFTEN, COST * (now - began)))
+    raise AssertionError  # it counts without an end
 
 
 def look_again(run: Run, component: Component, *, times: int | None) -> Script:

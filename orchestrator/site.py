@@ -16,7 +16,17 @@ from pydantic_core import ErrorDetails
 
 from orchestrator.project import SLUG, did_you_mean, require_inside, site_folder
 from orchestrator.site_faults import reference_faults, template_faults
-from orchestrator.site_types import LANGUAGE, ONE_LINE, Duration, File, Name, Strict, Text, Time
+from orchestrator.site_types import (
+    LANGUAGE,
+    ONE_LINE,
+    After,
+    Duration,
+    File,
+    Name,
+    Strict,
+    Text,
+    Time,
+)
 from orchestrator.yaml_file import Fault, Location, read_document
 
 MAX_FAULTS = 40  # that a site file is told of beyond its shape; more help nobody
@@ -66,6 +76,11 @@ class Component(Strict):
         timedelta(minutes=30),
         description="How long its playbook may run before it is ended.",
         json_schema_extra={"default": "30m"},
+    )
+    allow_async: After | None = Field(
+        None,
+        description="When it may go on without its synchronous standby, whose absence makes every "
+        "commit wait: `after 10m`, counted from when it was first seen down. Default: never.",
     )
     rto: Time | None = Field(None, description="Recovery time objective.")
     serves: tuple[Name, ...] = Field((), description="Services that stand on it.")

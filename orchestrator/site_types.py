@@ -13,6 +13,7 @@ from pydantic_core import PydanticCustomError
 from orchestrator.project import SLUG
 
 DURATION = r"^(?=\d)(\d+h)?(\d+m)?(\d+s)?$"
+AFTER = DURATION.replace("^", "^after ", 1)
 _MAX_DURATION = timedelta(days=7)
 _SECONDS = {"h": 3600, "m": 60, "s": 1}
 LANGUAGE = r"^[a-z]{2}$"
@@ -34,6 +35,26 @@ def parse_duration(text: object) -> timedelta:
     return timedelta(seconds=seconds)
 
 
+def written(seconds: float) -> str:
+    """Seconds as a site file says them: `10m`, `1h30m`, `90s` as `1m30s`."""
+    minutes, rest = divmod(round(seconds), 60)
+    hours, minutes = divmod(minutes, 60)
+    parts = ((hours, "h"), (minutes, "m"), (rest, "s"))
+    return "".join(f"{count}{unit}" for count, unit in parts if count) or "0s"
+
+
+def parse_after(text: object) -> timedelta:
+    """`after 10m` -> ten minutes.
+
+    Raises:
+        PydanticCustomError: it is not written so, or the time is none.
+    """
+    word, _, time = text.partition(" ") if isinstance(text, str) else ("", "", "")
+    if word != "after":
+        raise PydanticCustomError("after", "not a rule; write it as `after 10m`")
+    return parse_duration(time)
+
+
 def _positive(value: timedelta) -> timedelta:
     if not value:
         raise PydanticCustomError("duration", "must be longer than 0s; write it as 90s or 30m")
@@ -53,6 +74,11 @@ Duration = Annotated[
     timedelta,
     BeforeValidator(parse_duration),
     WithJsonSchema({"type": "string", "pattern": DURATION, "examples": ["90s", "30m", "1h30m"]}),
+]
+After = Annotated[
+    timedelta,
+    BeforeValidator(parse_after),
+    WithJsonSchema({"type": "string", "pattern": AFTER, "examples": ["after 10m"]}),
 ]
 Time = Annotated[Duration, AfterValidator(_positive)]
 File = Annotated[Text, AfterValidator(_path)]

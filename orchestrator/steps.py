@@ -75,6 +75,8 @@ def gate(
         hosts=component.hosts,
         minimum=component.minimum_checks,
         timeout=min(component.timeout, GATE_TIMEOUT),
+        variables=_by_rule(run, component),
+        one_is_enough=bool(run.rule(component.name)),
     )
     yield GateStarted(component=component.name, purpose=purpose, attempt=attempt)
     work = Work(partial(_run_gate, run.gates, request))
@@ -138,6 +140,7 @@ def play(run: Run, component: Component) -> Steps[PlaybookResult]:
         playbook=component.playbook,
         hosts=component.hosts,
         timeout=component.timeout,
+        variables=_by_rule(run, component),
     )
     yield PlaybookStarted(
         component=component.name,
@@ -159,6 +162,11 @@ def play(run: Run, component: Component) -> Steps[PlaybookResult]:
         artifact=result.artifact,
     )
     return result
+
+
+def _by_rule(run: Run, component: Component) -> dict[str, object]:
+    """What playbook and gate are told of the rule by which the component goes on."""
+    return {"allow_async": True} if run.rule(component.name) else {}
 
 
 def _run_playbook(

@@ -30,7 +30,10 @@ Tell = Callable[[Progress], None]
 
 @dataclass(frozen=True, kw_only=True)
 class PlaybookRequest:
-    """One attempt at one component's playbook on exactly these hosts; `timeout` in seconds."""
+    """One attempt at one component's playbook on exactly these hosts; `timeout` in seconds.
+
+    `variables` are data, stronger than the inventory's.
+    """
 
     run: str
     component: str
@@ -40,6 +43,7 @@ class PlaybookRequest:
     playbook: Path
     hosts: tuple[str, ...]
     timeout: float
+    variables: Mapping[str, object] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -57,6 +61,8 @@ class GateRequest:
     """One run of one component's gate on exactly these hosts; `timeout` in seconds.
 
     `minimum` is the fewest checks that must run on each host, as the gate file declares it.
+    `variables` are data, stronger than the inventory's. `one_is_enough`: one host on which all is
+    well makes it green, whatever the others say.
     """
 
     run: str
@@ -69,11 +75,13 @@ class GateRequest:
     hosts: tuple[str, ...]
     minimum: int
     timeout: float
+    variables: Mapping[str, object] = field(default_factory=dict)
+    one_is_enough: bool = False
 
     @property
     def ends_early(self) -> bool:
         """A look that is no proof ends with its first bad check: that says all that is asked."""
-        return self.purpose is not GatePurpose.VERIFY
+        return self.purpose is not GatePurpose.VERIFY and not self.one_is_enough
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -89,7 +89,7 @@ class FakeGates:
         return GateResult(green=green, checks=(check,))
 
 
-def plan_of(graph, *, settle=5.0, approval=None, recheck=60.0):
+def plan_of(graph, *, settle=5.0, approval=None, recheck=60.0, allow_async=None):
     """A plan of site lab-a from a graph: name -> names it stands on, two hosts a component."""
     inside = {name: tuple(n for n in below if n in graph) for name, below in graph.items()}
     reach = order.stands_on(inside)
@@ -107,6 +107,7 @@ def plan_of(graph, *, settle=5.0, approval=None, recheck=60.0):
             timeout=60.0,
             recheck=recheck,
             approval=(approval or {}).get(name),
+            allow_async=(allow_async or {}).get(name),
         )
         for name, stands_on in graph.items()
     )

@@ -103,3 +103,30 @@ def test_a_look_that_ended_early_does_not_count_what_ran_no_more():
 def test_a_look_that_met_nothing_bad_counts_as_ever():
     result = judge(seen(check("h1")), ("h1", "h2"), 1, to_the_end=False)
     assert result.reasons == ("h2: 0 checks ran on it, at least 1 must",)
+
+
+BAD = CheckOutcome.FAILED
+
+
+def test_where_one_host_is_enough_another_may_be_bad_and_is_named():
+    report = seen(check("h1"), check("h2", BAD), code=1, end=1)
+    result = judge(report, ("h1", "h2"), 1, one_is_enough=True)
+    assert result.green
+    assert result.reasons == ("h2: test_a failed: seen",)
+
+
+@pytest.mark.parametrize(
+    "report",
+    [
+        seen(check("h1", BAD), check("h2", BAD), code=1, end=1),
+        seen(check("h1"), check("h2", BAD), check(None, BAD), code=1, end=1),
+        seen(check("h1"), check("h2", BAD), code=1, end=1, collected=3),
+        seen(check("h1"), check("h2", BAD), code=3, end=3),
+        seen(check("h1"), check("h2", BAD), code=-9, end=1),
+        seen(check("h2", BAD), code=1, end=1),
+        seen(check("h1"), check("h2", BAD), code=1, end=1, trouble=["a plugin is missing"]),
+    ],
+    ids=["both", "of no host", "not all ran", "broken", "killed", "no check on it", "trouble"],
+)
+def test_where_one_host_is_enough_it_must_be_whole_and_all_the_rest_told_well(report):
+    assert not judge(report, ("h1", "h2"), 1, one_is_enough=True).green

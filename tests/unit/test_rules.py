@@ -1,0 +1,156 @@
+"""A component that cannot be had whole goes on by a written rule of the site file, and says so."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from datetime import timedelta
+
+import pytest
+from engine import FakeGates, FakePlaybooks, plan_of, run_to_end, verdicts
+from pydantic import ValidationError
+
+from orchestrator.events import GatePurpose, PlaybookOutcome, RunOutcome
+from orchestrator.inbox import Inbox
+from orchestrator.report import exit_code, state_line
+from orchestrator.run import Clock
+from orchestrator.site import Component
+from orchestrator.site_types import written
+from orchestrator.state import ComponentState, fold
+from orchestrator.work import PlaybookResult
+
+GRAPH = {"database": (), "imaging": ("database",)}
+
+
+class ByRuleAlone(FakePlaybooks):
+    """The database's playbook succeeds only when it is told that it may go on by the rule."""
+
+    def __call__(self, request, tell, stop):
+        if request.component == "database" and not request.variables.get("allow_async"):
+            self.requests.append(request)
+            return PlaybookResult(outcome=PlaybookOutcome.FAILED, reasons=("db2 is away",))
+        return super().__call__(request, tell, stop)
+
+
+@pytest.fixture
+def time():
+    """A clock whose seconds pass only while somebody waits."""
+    now = [0.0]
+
+    def wait(seconds, _):
+        now[0] += seconds
+
+    return Clock(monotonic=lambda: now[0], wait=wait)
+
+
+def run(time, *, rule=600.0, recheck=60.0, gates=None, inbox=None):
+    playbooks = ByRuleAlone()
+    gates = gates or FakeGates(repaired_by=playbooks)
+    gates.repaired_by = playbooks
+    plan = plan_of(GRAPH, allow_async={"database": rule}, recheck=recheck)
+    records = run_to_end(plan, playbooks, gates, clock=time, inbox=inbox or Inbox())
+    return records, playbooks, gates
+
+
+def events(records, kind):
+    return [record.event for record in records if record.event.kind == kind]
+
+
+def test_without_the_rule_it_is_a_failure_and_nothing_above_starts(time):
+    records, playbooks, _ = run(time, rule=None)
+    assert verdicts(records) == {
+        "database": ComponentState.FAILED,
+        "imaging": ComponentState.BLOCKED,
+    }
+    assert [request.component for request in playbooks.requests] == ["database"]
+    assert not events(records, "rule_awaited")
+
+
+def test_when_its_time_has_come_it_goes_on_and_what_stands_on_it_too(time):
+    records, playbooks, _ = run(time)
+    assert {*verdicts(records).values()} == {ComponentState.VERIFIED}
+    assert [(r.component, dict(r.variables)) for r in playbooks.requests] == [
+        ("database", {}),
+        ("database", {"allow_async": True}),
+        ("imaging", {}),
+    ]
+    [applied] = events(records, "rule_applied")
+    assert applied.rule == "allow_async: after 10m"
+    at = next(record.elapsed for record in records if record.event == applied)
+    assert at == pytest.approx(600)
+
+
+def test_until_then_it_is_held_and_its_gate_is_repeated(time):
+    records, _, gates = run(time)
+    waited = events(records, "rule_awaited")
+    assert [event.seconds for event in waited] == [600.0 - 60 * n for n in range(10)]
+    assert "db2 is away" in waited[0].reason
+    looks = [purpose for name, purpose in gates.asked if name == "database"]
+    assert looks.count(GatePurpose.OBSERVE) == 11
+    told = fold(records[: records_until(records, waited[0])])
+    assert told.components["database"].state is ComponentState.HELD
+    assert "goes on in 600 s" in told.components["database"].reason
+
+
+def records_until(records, event):
+    return next(n for n, record in enumerate(records, start=1) if record.event == event)
+
+
+def test_what_is_whole_again_before_that_needs_no_rule(time):
+    class Mended(FakeGates):
+        def __call__(self, request, tell, stop):
+            if time.monotonic() >= 120:
+                self.green = {"database"}
+            return super().__call__(request, tell, stop)
+
+    records, playbooks, _ = run(time, gates=Mended())
+    assert not events(records, "rule_applied")
+    assert records[-1].event.outcome is RunOutcome.RECOVERED
+    assert playbooks.requests[-1].component == "imaging"
+
+
+def test_by_the_rule_one_whole_host_is_enough_for_its_gate_and_for_no_other(time):
+    _, _, gates = run(time)
+    asked = [(r.component, r.one_is_enough, bool(r.variables)) for r in gates.requests]
+    assert ("database", True, True) in asked
+    assert {one for name, one, _ in asked if name == "imaging"} == {False}
+    first = next(r for r in gates.requests if r.component == "database")
+    assert not first.one_is_enough
+    last = [r for r in gates.requests if r.component == "database"][-1]
+    assert last.one_is_enough  # the gates that stay on know the rule, too
+    assert not last.ends_early
+
+
+def test_the_end_says_degraded_and_is_no_success(time):
+    state = fold(run(time)[0])
+    assert state.outcome is RunOutcome.DEGRADED
+    assert exit_code(state) == 1
+    assert "DEGRADED, by the site's rule: database (allow_async: after 10m)" in state_line(state)
+
+
+def test_a_stop_ends_the_waiting(time):
+    inbox = Inbox()
+    stopping = replace(time, wait=lambda *_: inbox.request_stop("ctrl-c"))
+    records, playbooks, _ = run(stopping, inbox=inbox)
+    assert records[-1].event.outcome is RunOutcome.INTERRUPTED
+    assert not any(request.variables for request in playbooks.requests)
+
+
+@pytest.mark.parametrize(
+    "text", ["10m", "after", "after ten", "before 10m", 600, None, "after  5m"]
+)
+def test_a_rule_is_written_as_after_and_a_time(text):
+    with pytest.raises(ValidationError) as caught:
+        Component.model_validate({"name": "a", "hosts": "b", "allow_async": text or ""})
+    assert "write it as" in str(caught.value)
+
+
+def test_a_rule_that_is_written_well():
+    component = Component.model_validate({"name": "a", "hosts": "b", "allow_async": "after 1h30m"})
+    assert component.allow_async == timedelta(minutes=90)
+
+
+@pytest.mark.parametrize(
+    ("seconds", "text"), [(600, "10m"), (5400, "1h30m"), (90, "1m30s"), (0, "0s")]
+)
+def test_seconds_as_a_site_file_says_them(seconds, text):
+    assert written(seconds) == text
