@@ -9,13 +9,14 @@ export PATH := $(CURDIR)/$(BIN):$(PATH)
 PACKAGES := python3 python3-venv podman runc mmdebstrap \
             iproute2 kmod btrfs-progs xfsprogs openssh-client openssh-server
 
-.PHONY: help setup demo test unit check clean
+.PHONY: help setup demo test unit check cuts clean
 
 help:
 	@echo "make demo   bring the lab up, cut its power, recover it, say what was lost, take it down"
 	@echo "make test   every linter and every test, the recovery on the lab included"
 	@echo "make unit   the tests that run anywhere in seconds"
 	@echo "make check  every linter"
+	@echo "make cuts   ten power cuts in a row under load, and one that takes the primary's disks"
 	@echo "make clean  take every lab down and remove what setup made here"
 
 # Packages only where one is missing; all of it again when what is wanted changed.
@@ -36,6 +37,9 @@ unit: setup
 
 test: setup
 	.ci/test
+
+cuts: setup
+	$(BIN)/python tests/reliability/cuts.py
 
 # What has a shebang and no suffix: no linter finds it by itself.
 HOST_COMMANDS := playbooks/roles/database/files/database-evidence playbooks/roles/volumes/files/volumes-mirror

@@ -48,7 +48,7 @@ def primary(sql, is_primary, on, peer):
     """Ask the primary, whichever of the two it is; empty when it does not answer."""
     if is_primary:
         return sql
-    return lambda query: on(peer).run(PSQL, query, "postgres").stdout.strip()
+    return lambda query: on(peer).run(PSQL, query).stdout.strip()
 
 
 @pytest.fixture
@@ -100,7 +100,7 @@ def test_exactly_one_host_is_the_primary(host, on, sql, variables, alone):
     roles = {mine: sql("SELECT pg_is_in_recovery()")}
     for name in set(variables["groups"]["databases"]) - {mine}:
         try:
-            told = on(name).run(f"{PSQL} 2>&1", "SELECT pg_is_in_recovery()", "postgres")
+            told = on(name).run(f"{PSQL} 2>&1", "SELECT pg_is_in_recovery()")
         except Exception:  # its host is dark, and that is allowed
             if not alone:
                 raise

@@ -1,0 +1,129 @@
+"""What power cuts cost: ten in a row under full load, and one with the primary's disks gone for good.
+
+    cuts.py [--times 10]
+
+Each cut comes while both clients write as fast as the site acknowledges. After each the site is
+recovered and asked for every record that it ever acknowledged. At last the primary loses its disks
+with its power: a person promotes the standby as docs/lab.md says, a rule of the site file lets it
+acknowledge alone, and everything must be there. Prints one row for each, and writes all of them
+into docs/reliability.md; exit code 1 when a record was lost or a recovery was not green.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import re
+import shutil
+import sys
+import tempfile
+import time
+from pathlib import Path
+
+sys.path.insert(0, str(Path(__file__).parents[1]))
+
+from on_the_lab import NAME, PROJECT, SITE, Lab, on
+from table import Table
+
+from orchestrator.lab.instance import find_instance
+from orchestrator.lab.store import disk_file
+
+WRITES = "300"  # that each client had acknowledged, at least, when the power goes
+DATA = "/srv/volumes/postgresql/15/main"
+HEADS = ("cut", "acknowledged until then", "in the ledger", "lost", "recovery, seconds")
+# What docs/lab.md tells a person to do on the host whose copy is to become the primary.
+PROMOTE = (
+    "systemctl start postgresql@15-main",
+    "cd / && runuser -u postgres -- psql -h /run/postgresql -XAtqc 'SELECT pg_promote()'",
+)
+
+
+def cut(lab: Lab) -> int:
+    """Cut the room's power under load and give it back; how many writes were acknowledged."""
+    said = lab.must("lab", "cut", "--writes", WRITES)
+    lab.must("lab", "power-on")
+    return int(re.search(r"(\d+) writes acknowledged", said.out)[1])
+
+
+def ledger(lab: Lab) -> tuple[int, int]:
+    """All that was ever acknowledged, and what of it is lost."""
+    found = json.loads(lab("lab", "ledger", "--json").out)
+    return found["total"], len(found["lost"])
+
+
+def ten_in_a_row(lab: Lab, times: int, table: Table) -> bool:
+    """The site, cut again and again."""
+    good = True
+    lab.must("lab", "reset")
+    for number in range(1, times + 1):
+        acknowledged = cut(lab)
+        began = time.monotonic()
+        recovered = lab.recover().code == 0
+        took = time.monotonic() - began
+        total, lost = ledger(lab) if recovered else (0, -1)
+        good &= recovered and not lost
+        table.row(number, acknowledged, total, lost if recovered else "not recovered", f"{took:.0f}")
+    return good
+
+
+def primary_gone(lab: Lab, table: Table) -> bool:
+    """The primary's disks go with the power and never come back."""
+    lab.must("lab", "reset")
+    said = lab.must("lab", "cut", "--writes", WRITES)
+    acknowledged = int(re.search(r"(\d+) writes acknowledged", said.out)[1])
+    lab.must("lab", "power-on")  # of the disks nothing is read before a recovery
+    instance = find_instance(NAME)
+    for disk in ("data0", "data1"):
+        path = disk_file(instance, "db1", disk)
+        size = path.stat().st_size
+        with path.open("r+b") as file:  # the same file, so that the loop device has it, and blank
+            file.truncate(0)
+            file.truncate(size)
+    began = time.monotonic()
+    refused = lab.recover()
+    assert refused.code == 1, str(refused)
+    assert "a recovery never makes a new one" in refused.out, str(refused)
+    lab.must("recover", "--component", "volumes", "--limit", "db2")
+    for command in PROMOTE:
+        on("db2", command)
+    with tempfile.TemporaryDirectory() as folder:
+        by_rule = project_with_the_rule(Path(folder) / "project")
+        ended = lab("recover", "--limit", "!db1", "--project", str(by_rule))
+    took = time.monotonic() - began
+    assert "DEGRADED" in ended.out, str(ended)
+    total, lost = ledger(lab)
+    table.row("primary gone for good", acknowledged, total, lost, f"{took:.0f}")
+    return not lost
+
+
+def project_with_the_rule(folder: Path) -> Path:
+    """A copy of this project whose site lets the database go on without its standby."""
+    for name in ("inventories", "playbooks", "collections"):
+        shutil.copytree(PROJECT / name, folder / name, symlinks=True)
+    shutil.copy(PROJECT / "ansible.cfg", folder)
+    path = folder / "inventories" / SITE / "site.yml"
+    text = path.read_text()
+    assert "name: database, " in text
+    path.write_text(text.replace("name: database, ", "name: database, allow_async: after 20s, "))
+    return folder
+
+
+def main() -> int:
+    """All of it, on a lab of the tests' own."""
+    parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
+    parser.add_argument("--times", type=int, default=10)
+    times = parser.parse_args().times
+    with tempfile.TemporaryDirectory() as state:
+        lab = Lab(Path(state))
+        lab.must("lab", "up")
+        try:
+            with Table("cuts", HEADS) as table:
+                good = ten_in_a_row(lab, times, table)
+                good &= primary_gone(lab, table)
+        finally:
+            lab("lab", "down")
+    return 0 if good else 1
+
+
+if __name__ == "__main__":
+    sys.exit(main())
