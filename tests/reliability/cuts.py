@@ -1,4 +1,4 @@
-"""What power cuts cost: ten in a row under full load, and one with the primary's disks gone for good.
+"""Ten power cuts in a row under full load, and one with the primary's disks gone for good.
 
     cuts.py [--times 10]
 
@@ -62,7 +62,8 @@ def ten_in_a_row(lab: Lab, times: int, table: Table) -> bool:
         took = time.monotonic() - began
         total, lost = ledger(lab) if recovered else (0, -1)
         good &= recovered and not lost
-        table.row(number, acknowledged, total, lost if recovered else "not recovered", f"{took:.0f}")
+        said = lost if recovered else "not recovered"
+        table.row(number, acknowledged, total, said, f"{took:.0f}")
     return good
 
 
