@@ -106,6 +106,23 @@ def private_folder() -> Iterator[Path]:
         shutil.rmtree(folder, ignore_errors=True)
 
 
+def in_memory(folder: Path) -> bool:
+    """Whether what is written there never reaches a disk (but swap)."""
+    done = subprocess.run(  # noqa: S603 -- fixed words and a path
+        ["stat", "--file-system", "--format=%T", folder],  # noqa: S607
+        capture_output=True, text=True, check=False,
+    )  # fmt: skip
+    return done.stdout.strip() in {"tmpfs", "ramfs"}
+
+
+def write_private(path: Path, text: str) -> Path:
+    """Write a new file for this user alone; return its path."""
+    descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
+    with os.fdopen(descriptor, "w", encoding="utf-8") as file:
+        file.write(text)
+    return path
+
+
 def sweep() -> None:
     """Remove the folders that attempts of a killed drcli left: they may hold secrets."""
     for base in {_memory(), tempfile.gettempdir()}:

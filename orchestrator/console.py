@@ -29,6 +29,7 @@ from orchestrator.events import (
     ComponentHeldBack,
     ComponentTurnedRed,
     ComponentVerified,
+    ComponentWouldRecover,
     GateFinished,
     GatePurpose,
     GateStarted,
@@ -65,6 +66,7 @@ STYLES = {
     ComponentState.RECOVERING: "cyan",
     ComponentState.VERIFYING: "cyan",
     ComponentState.VERIFIED: "bold green",
+    ComponentState.WOULD_RECOVER: "yellow",
     ComponentState.FAILED: "bold red",
     ComponentState.HELD: "bold yellow",
     ComponentState.BLOCKED: "magenta",
@@ -275,22 +277,23 @@ def _lines(record: Record, state: RunState, *, only_verdicts: bool) -> Iterator[
     event = record.event
     if isinstance(event, RunStarted):
         hosts = {host for component in event.components for host in component.hosts}
-        what = "gates only, run" if event.gates_only else "run"
+        what = "gates only, run" if event.gates_only else "dry run" if event.dry_run else "run"
         count = f"{len(event.components)} components on {len(hosts)} hosts"
-        yield Text(f"{state.site}: {what} {state.run}: {count}")
+        limit = f", limited to {clean(event.limit)}" if event.limit else ""
+        yield Text(f"{state.site}: {what} {state.run}: {count}{limit}")
     component = state.components.get(getattr(event, "component", ""))
     if component is None:
         return
     place = Text(f"{component.layer}/{component.name} ".ljust(24))
     if said := _verdict(component, event):
         yield place + Text(said, style=STYLES[component.state])
-    elif not only_verdicts and (said := _step(component, event)):
+    elif not only_verdicts and (said := _step(component, event, dry_run=state.dry_run)):
         yield place + Text(said)
     if isinstance(event, ComponentFailed):
         yield from (Text(f"  {line}") for line in _failing(component))
 
 
-def _verdict(  # noqa: PLR0911 -- one return for each kind
+def _verdict(  # noqa: C901, PLR0911 -- one return for each kind
     component: ComponentProgress, event: object
 ) -> str:
     match event:
@@ -298,6 +301,8 @@ def _verdict(  # noqa: PLR0911 -- one return for each kind
             return f"healthy already: {summary(component)}"
         case ComponentVerified():
             return f"verified: {summary(component)} ({timeline(component)})"
+        case ComponentWouldRecover():
+            return f"would recover: {summary(component)}"
         case ComponentFailed(reason=reason):
             return f"FAILED: {clean(reason)}"
         case ComponentHeld(reason=reason):
@@ -330,7 +335,7 @@ def _failing(component: ComponentProgress) -> Iterator[str]:
 
 
 def _step(  # noqa: PLR0911 -- one return for each kind
-    component: ComponentProgress, event: object
+    component: ComponentProgress, event: object, *, dry_run: bool
 ) -> str:
     match event:
         case GateStarted(purpose=GatePurpose.OBSERVE):
@@ -347,13 +352,15 @@ def _step(  # noqa: PLR0911 -- one return for each kind
             took = duration(gate.seconds)
             return f"red: {gate.passed} of {gate.total} checks passed in {took}{bad}"
         case PlaybookStarted(playbook=playbook, attempt=attempt):
-            return f"playbook {clean(playbook)}, attempt {attempt}"
+            how = " in check mode" if dry_run else ""
+            return f"playbook {clean(playbook)}{how}, attempt {attempt}"
         case TaskStarted(task=task):
             return f"  {clean(task)}"
         case TaskFailed() as failure:
             return f"  {failure_title(failure)}: {' '.join(clean_lines(failure.message)[-1:])}"
         case PlaybookFinished(outcome=outcome, seconds=seconds, stats=stats):
             changed = sum(host.changed for host in stats.values())
-            return f"playbook {outcome.value} in {duration(seconds)}, {changed} tasks changed"
+            what = "would change" if dry_run else "changed"
+            return f"playbook {outcome.value} in {duration(seconds)}, {changed} tasks {what}"
         case _:
             return ""

@@ -55,6 +55,8 @@ class RunOutcome(StrEnum):
     NOT_RECOVERED = "not_recovered"
     VERIFIED = "verified"
     NOT_VERIFIED = "not_verified"
+    DRY_RUN_ENDED_WELL = "dry_run_ended_well"
+    DRY_RUN_FAILED = "dry_run_failed"
     INTERRUPTED = "interrupted"
 
 
@@ -80,7 +82,10 @@ class HostStats(_Frozen):
 
 
 class RunStarted(_Frozen):
-    """A run of a site began; `layers` and `selected` are what a person narrowed it to."""
+    """A run of a site began; `layers`, `selected`, `limit`, `start`: what a person narrowed it to.
+
+    A `dry_run` changes nothing.
+    """
 
     kind: Literal["run_started"] = "run_started"
     site: str
@@ -93,6 +98,9 @@ class RunStarted(_Frozen):
     layers: tuple[str, ...] = ()
     selected: tuple[str, ...] = ()
     approved: tuple[str, ...] = ()
+    limit: str = ""
+    start: str = ""
+    dry_run: bool = False
 
 
 class GateStarted(_Frozen):
@@ -198,6 +206,13 @@ class ComponentVerified(_Frozen):
     component: str
 
 
+class ComponentWouldRecover(_Frozen):
+    """In a dry run: the component is not up, and its playbook ended well without a change."""
+
+    kind: Literal["component_would_recover"] = "component_would_recover"
+    component: str
+
+
 class ComponentFailed(_Frozen):
     """The component could not be brought back."""
 
@@ -279,7 +294,7 @@ Event = Annotated[
     RunStarted | GateStarted | GateCollected | CheckFinished | GateFinished | PlaybookStarted
     | TaskStarted | TaskFailed | PlaybookFinished | ComponentHealthy | ComponentVerified
     | ComponentFailed | ComponentHeld | ComponentBlocked | ComponentTurnedRed | ComponentHeldBack
-    | RuleAwaited | RuleApplied | RunFinished,
+    | ComponentWouldRecover | RuleAwaited | RuleApplied | RunFinished,
     Field(discriminator="kind"),
 ]  # fmt: skip
 

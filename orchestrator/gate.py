@@ -23,14 +23,16 @@ from orchestrator.attempt import (
     environment,
     new_mark,
     private_folder,
+    write_private,
 )
 from orchestrator.errors import InputError
 from orchestrator.events import CheckFinished, CheckOutcome, GateCollected
 from orchestrator.gate_verdict import Seen, judge
 from orchestrator.listing import hosts_of, listing
+from orchestrator.pass_through import gate_settings, host_variables
 from orchestrator.redaction import Redactor, cut, secret_values
 from orchestrator.ssh import explain
-from orchestrator.work import GateRequest, GateResult, Tell
+from orchestrator.work import AnsibleOptions, GateRequest, GateResult, Tell
 
 POLL = 0.1  # seconds between two looks at the clock, the stop flag and the process
 _PIECE = 65_536  # bytes read at once, and kept of the gate's own output, from its end
@@ -53,10 +55,15 @@ class TestinfraGates:
 
     __test__ = False  # pytest must not take it for a test
 
+    def __init__(self, options: AnsibleOptions | None = None) -> None:
+        self._options = options or AnsibleOptions()
+
     def __call__(self, request: GateRequest, tell: Tell, stop: Flag) -> GateResult:
         """Run it to its end, its timeout, or `stop`; no process of it is left."""
+        options = self._options
         try:
-            inventory = listing(request.inventory)
+            inventory = listing(request.inventory, vault=options.vault)
+            inventory = host_variables(inventory, options, request.variables)
         except InputError as error:
             return GateResult(green=False, reasons=(error.message,))
         unknown = [host for host in request.hosts if host not in hosts_of(inventory)]
@@ -64,9 +71,12 @@ class TestinfraGates:
             files = ", ".join(map(str, request.inventory))
             what = f"not in {files}: {', '.join(unknown)}" if unknown else "no hosts"
             return GateResult(green=False, reasons=(what,))
-        reader = _Reader(request, tell, Redactor(secret_values(inventory["_meta"]["hostvars"])))
+        secrets = secret_values(inventory["_meta"]["hostvars"])
+        redactor = Redactor(secrets | options.secrets(request.variables))
+        reader = _Reader(request, tell, redactor)
         with private_folder() as folder:
-            _run(request, inventory, folder, reader, stop)
+            settings = gate_settings(options, folder)
+            _run(request, inventory, folder, reader, settings=settings, stop=stop)
         return judge(
             reader.seen,
             request.hosts,
@@ -76,14 +86,19 @@ class TestinfraGates:
         )
 
 
-def _run(
-    request: GateRequest, inventory: dict[str, Any], folder: Path, reader: _Reader, stop: Flag
+def _run(  # noqa: PLR0913 -- each by name
+    request: GateRequest,
+    inventory: dict[str, Any],
+    folder: Path,
+    reader: _Reader,
+    *,
+    settings: dict[str, str],
+    stop: Flag,
 ) -> None:
     """Run pytest and read what it says, until it is over or must be."""
     mark = new_mark(request.run, f"{request.component}-{request.purpose}", request.attempt)
-    job = folder / "job.json"
     content = {"hosts": request.hosts, "inventory": inventory, "control_path_dir": str(folder)}
-    job.write_text(json.dumps(content), encoding="utf-8")
+    job = write_private(folder / "job.json", json.dumps(content))
     report, report_end = os.pipe()
     try:
         with subprocess.Popen(  # noqa: S603 -- fixed words and paths
@@ -91,6 +106,7 @@ def _run(
             cwd=request.project,
             env={
                 **environment(request.project, folder, mark),
+                **settings,
                 "ANSIBLE_INVENTORY": ",".join(str(path.absolute()) for path in request.inventory),
                 "DRCLI_GATE_JOB": str(job),
                 "DRCLI_GATE_REPORT": str(report_end),

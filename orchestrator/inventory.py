@@ -27,6 +27,9 @@ _REFUSED = (
 )
 
 
+Passwords = tuple[tuple[str, str], ...]  # of vaults: label and password
+
+
 class Inventory:
     """The hosts of the inventory files `paths` and their raw (untemplated) variables.
 
@@ -40,12 +43,14 @@ class Inventory:
         loader: Any,  # noqa: ANN401 -- Ansible is untyped
         manager: Any,  # noqa: ANN401
         variables: Any,  # noqa: ANN401
+        has_passwords: bool = False,
     ) -> None:
         self.path = paths[0]
         self.paths = paths
         self._loader = loader
         self._manager = manager
         self._variables = variables
+        self._has_passwords = has_passwords
 
     @property
     def all_hosts(self) -> tuple[str, ...]:
@@ -82,6 +87,21 @@ class Inventory:
         except AnsibleError as error:
             raise _refused(self.path, error) from error
         return found
+
+    def opened(self, value: object) -> str | None:
+        """The text of an encrypted value; None when no password was given.
+
+        Raises:
+            InputError: none of those given opens it.
+        """
+        from ansible.errors import AnsibleError  # noqa: PLC0415 -- keeps `drcli --help` quick
+
+        if not self._has_passwords:
+            return None
+        try:
+            return str(value)
+        except AnsibleError as error:
+            raise _refused(self.path, error) from error
 
     def playbook(self, path: Path) -> list[object]:
         """The plays of a playbook, as Ansible reads its YAML; nothing is templated or run.
@@ -138,8 +158,10 @@ class Inventory:
         return found
 
 
-def load_inventory(*paths: Path) -> Inventory:
+def load_inventory(*paths: Path, vault: Passwords = ()) -> Inventory:
     """Load inventory files (never folders) with their group_vars and host_vars.
+
+    `vault` opens what is encrypted in them.
 
     Raises:
         InputError: there is no such file, Ansible cannot read it (the message is Ansible's), it has
@@ -154,14 +176,18 @@ def load_inventory(*paths: Path) -> Inventory:
         if os.access(path, os.X_OK):
             raise InputError(f"{path}:1:1: it is a program: Ansible would run it", hint=_REFUSED)
     # Imported here because it takes half a second that `drcli --help` must not wait for.
-    with _own_configuration():
+    with own_configuration():
         from ansible.inventory.data import InventoryData  # noqa: PLC0415
         from ansible.inventory.manager import InventoryManager  # noqa: PLC0415
         from ansible.parsing.dataloader import DataLoader  # noqa: PLC0415
+        from ansible.parsing.vault import VaultSecret, VaultSecretsContext  # noqa: PLC0415
         from ansible.plugins.loader import inventory_loader  # noqa: PLC0415
         from ansible.vars.manager import VariableManager  # noqa: PLC0415
 
     loader = DataLoader()
+    secrets = [(label, VaultSecret(password.encode())) for label, password in vault]
+    loader.set_vault_secrets(secrets)
+    VaultSecretsContext._current = VaultSecretsContext(secrets)  # noqa: SLF001 -- else only once
     for path in paths:
         _refuse_plugin(loader, path)
     path = paths[0]
@@ -176,7 +202,9 @@ def load_inventory(*paths: Path) -> Inventory:
         variables = VariableManager(loader=loader, inventory=manager)
     except Exception as error:  # as in Ansible's manager: a plugin may raise anything
         raise _refused(path, error) from error
-    inventory = Inventory(paths, loader=loader, manager=manager, variables=variables)
+    inventory = Inventory(
+        paths, loader=loader, manager=manager, variables=variables, has_passwords=bool(vault)
+    )
     for name in inventory.all_hosts:
         if not re.fullmatch(_HOST_NAME, name):
             raise InputError(
@@ -201,7 +229,7 @@ def _refuse_plugin(loader: Any, path: Path) -> None:  # noqa: ANN401 -- Ansible 
 
 
 @contextmanager
-def _own_configuration() -> Iterator[None]:
+def own_configuration() -> Iterator[None]:
     """Ansible reads an ansible.cfg when it is first imported: not the project's, here."""
     before = os.environ.get("ANSIBLE_CONFIG")
     os.environ["ANSIBLE_CONFIG"] = str(_CONFIGURATION)

@@ -11,7 +11,7 @@ from pathlib import Path
 from threading import Lock
 from typing import Any
 
-from orchestrator.inventory import load_inventory
+from orchestrator.inventory import Passwords, load_inventory
 
 # What Ansible adds of its own: it tells of this process, not of the host.
 _MAGIC = {
@@ -21,20 +21,22 @@ _MAGIC = {
 }  # fmt: skip
 
 _lock = Lock()
-_loaded: dict[tuple[Path, ...], tuple[object, dict[str, Any]]] = {}
+_loaded: dict[object, tuple[object, dict[str, Any]]] = {}
 
 
-def listing(paths: tuple[Path, ...]) -> dict[str, Any]:
+def listing(paths: tuple[Path, ...], *, vault: Passwords = ()) -> dict[str, Any]:
     """Groups with their hosts and children, and each host's raw variables; plain JSON.
+
+    What is encrypted is there when a password of the `vault` opens it, else it is None.
 
     Raises:
         InputError: Ansible cannot read it; the message is its own.
     """
     with _lock:
         state = [(file, _stamp(file)) for path in paths for file in _files(path)]
-        known = _loaded.get(paths)
+        known = _loaded.get((paths, vault))
         if known is None or known[0] != state:
-            known = _loaded[paths] = (state, _list(paths))
+            known = _loaded[paths, vault] = (state, _list(paths, vault))
         return known[1]
 
 
@@ -43,15 +45,15 @@ def hosts_of(content: Mapping[str, Any]) -> set[str]:
     return set(content["_meta"]["hostvars"])
 
 
-def _list(paths: tuple[Path, ...]) -> dict[str, Any]:
-    inventory = load_inventory(*paths)
+def _list(paths: tuple[Path, ...], vault: Passwords) -> dict[str, Any]:
+    inventory = load_inventory(*paths, vault=vault)
     hostvars = {
         host: {k: v for k, v in inventory.variables(host).items() if k not in _MAGIC}
         for host in inventory.all_hosts
     }
     content = {**inventory.tree(), "_meta": {"hostvars": hostvars}}
-    # What JSON cannot hold is a value that only a vault's password would open.
-    plain: dict[str, Any] = json.loads(json.dumps(content, default=lambda _: None))
+    # What JSON cannot hold is a value that only a vault's password opens.
+    plain: dict[str, Any] = json.loads(json.dumps(content, default=inventory.opened))
     return plain
 
 

@@ -7,7 +7,7 @@ value. All that can be known to be wrong is told here, before the first layer st
 from __future__ import annotations
 
 from collections.abc import Collection, Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import timedelta
 from pathlib import Path
 
@@ -29,7 +29,8 @@ class Component:
     `needs` is what the site file says; `stands_on` is all that must be verified before it, directly
     or not, also when that was not selected. `settle`, `timeout`, `recheck` are seconds; paths are
     absolute. `approval` is what a person must answer before its playbook runs. `allow_async`: so
-    many seconds after it was first seen down it may go on without its synchronous standby.
+    many seconds after it was first seen down it may go on without its synchronous standby. Where it
+    is `gate_only`, the playbook is not to run: it must be up already.
     """
 
     name: str
@@ -45,6 +46,7 @@ class Component:
     recheck: float = 60.0
     approval: str | None = None
     allow_async: float | None = None
+    gate_only: bool = False
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -65,15 +67,20 @@ class Plan:
     warnings: tuple[str, ...] = ()
 
 
-def make_plan(
+def make_plan(  # noqa: PLR0913 -- one for each way to narrow it, by name
     project: Path,
     site: Site,
     inventory: Inventory,
     *,
     layers: Collection[str] = (),
     components: Collection[str] = (),
+    limit: str = "",
+    start: str = "",
 ) -> Plan:
     """Make the plan of a site, or of what a person selects of it by `layers` and `components`.
+
+    `limit` is an Ansible pattern: only its hosts count, and a component without one is left out.
+    From `start` on components are recovered; of those before it only the gates are run.
 
     A playbook or gate that is wrong is told where its component is selected: the rest of a site can
     still be recovered.
@@ -85,16 +92,33 @@ def make_plan(
     graph = direct_graph(site)
     names = tuple(name for stage in order.stages(graph) for name in stage)
     chosen = _select(site, names, layers=layers, components=components)
-    ready = _components(project, site, inventory, chosen=chosen, stands_on=order.stands_on(graph))
-    selected = order.restricted(graph, chosen)
+    early = _before(start, chosen)
+    ready = _components(
+        project,
+        site,
+        inventory,
+        chosen=chosen,
+        limited=_limited(inventory, limit),
+        stands_on=order.stands_on(graph),
+    )
+    left_out = sorted(set(chosen) - {component.name for component in ready}, key=chosen.index)
+    if not ready:
+        raise InputError(
+            f"--limit {limit!r}: no component of this run has such a host",
+            hint=f"See the hosts of each: drcli plan --site {site.site}",
+        )
+    selected = order.restricted(graph, tuple(component.name for component in ready))
     return Plan(
         site=site,
-        components=tuple(ready),
+        components=tuple(replace(c, gate_only=c.name in early) for c in ready),
         graph=selected,
         stages=order.stages(selected),
         critical_path=order.critical_path(selected),
         hash=content_hash(project, site.site),
-        warnings=tuple(_unused_hosts(site, inventory)),
+        warnings=(
+            *(f"{name} has no host in --limit {limit}: it is left out" for name in left_out),
+            *_unused_hosts(site, inventory),
+        ),
     )
 
 
@@ -115,15 +139,16 @@ def direct_graph(site: Site) -> order.Graph:
     return graph
 
 
-def _components(
+def _components(  # noqa: PLR0913 -- each by name
     project: Path,
     site: Site,
     inventory: Inventory,
     *,
     chosen: tuple[str, ...],
+    limited: frozenset[str],
     stands_on: order.Graph,
 ) -> list[Component]:
-    """The chosen components, in that order; what is wrong with any of them is told at once."""
+    """The chosen components that have a host, in that order; what is wrong is told at once."""
     written = {component.name: (layer, component) for layer, component in site.components}
     found: list[Component] = []
     errors: list[InputError] = []
@@ -133,7 +158,9 @@ def _components(
         playbook = project / (component.playbook or f"playbooks/{layer.name}/{name}.yml")
         gate = project / (component.gate or f"playbooks/{layer.name}/test_{name}.py")
         with noting(errors, f"component {name}: "):
-            hosts = inventory.hosts(component.hosts)
+            hosts = tuple(h for h in inventory.hosts(component.hosts) if h in limited)
+            if not hosts:
+                continue
         with noting(errors):
             _require_file(project, playbook, f"playbook of component {name}")
             _check_plays(inventory, playbook, hosts)
@@ -205,6 +232,24 @@ def _unused_hosts(site: Site, inventory: Inventory) -> Iterator[str]:
     for host in inventory.all_hosts:
         if host not in used and not inventory.variables(host).get("lab_outside"):
             yield f"host {host} belongs to no component: nothing recovers it"
+
+
+def _limited(inventory: Inventory, limit: str) -> frozenset[str]:
+    """The hosts a pattern leaves; all of them without one."""
+    try:
+        return frozenset(inventory.hosts(limit) if limit else inventory.all_hosts)
+    except InputError as error:
+        raise InputError(f"--limit: {error.message}", hint=error.hint) from None
+
+
+def _before(start: str, chosen: tuple[str, ...]) -> tuple[str, ...]:
+    """The components before `start` in the order of the plan."""
+    if start and start not in chosen:
+        raise InputError(
+            f"--from {start!r}: no such component in this run{did_you_mean(start, chosen)}",
+            hint="Name one of those that the plan shows, in its order.",
+        )
+    return chosen[: chosen.index(start)] if start else ()
 
 
 def _select(

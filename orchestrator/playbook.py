@@ -9,6 +9,7 @@ of its processes left.
 from __future__ import annotations
 
 import re
+import shlex
 import time
 from collections.abc import Mapping
 from pathlib import Path
@@ -29,10 +30,12 @@ from orchestrator.attempt import (
 from orchestrator.errors import InputError
 from orchestrator.events import PlaybookOutcome
 from orchestrator.listing import listing
+from orchestrator.pass_through import playbook_words
 from orchestrator.playbook_events import Watch, shortcomings
 from orchestrator.playbook_log import PlaybookLog
+from orchestrator.project import ansible_setting
 from orchestrator.redaction import Redactor, secret_values
-from orchestrator.work import PlaybookRequest, PlaybookResult, Tell
+from orchestrator.work import AnsibleOptions, PlaybookRequest, PlaybookResult, Tell
 
 POLL = 0.2  # seconds between two looks at the clock and the stop flag
 MOST_FORKS = 50
@@ -44,21 +47,25 @@ _ANYTHING = re.compile(r"[\s\S]+")
 class AnsiblePlaybooks:
     """Runs playbooks; may be called from several threads at once. Installs no signal handler."""
 
-    def __init__(self, state_dir: Path) -> None:
+    def __init__(self, state_dir: Path, options: AnsibleOptions | None = None) -> None:
         self._state_dir = state_dir
+        self._options = options or AnsibleOptions()
         sweep()
 
     def __call__(self, request: PlaybookRequest, tell: Tell, stop: Flag) -> PlaybookResult:
         """Run it to its end, its timeout, or `stop`; no process of it is left."""
+        options = self._options
         try:
-            known = listing(request.inventory)
+            options.data(request.variables)  # refuses what is no data
+            known = listing(request.inventory, vault=options.vault)
         except InputError as error:
             return PlaybookResult(outcome=PlaybookOutcome.FAILED, reasons=(error.message,))
-        redactor = Redactor(secret_values(known["_meta"]["hostvars"]))
+        secrets = secret_values(known["_meta"]["hostvars"]) | options.secrets(request.variables)
+        redactor = Redactor(secrets)
         name = f"{request.component}-{request.attempt}.jsonl"
         with PlaybookLog(self._state_dir / "artifacts" / request.run / name, redactor) as log:
             watch = Watch(request.component, tell, redactor)
-            attempt = _Attempt(request, watch, log, stop)
+            attempt = _Attempt(request, watch, log, options=options, stop=stop)
             with private_folder() as folder:
                 attempt.play(folder)
         return attempt.result()
@@ -68,9 +75,16 @@ class _Attempt:
     """One attempt: what ansible-runner calls back, and what holds when it has returned."""
 
     def __init__(
-        self, request: PlaybookRequest, watch: Watch, log: PlaybookLog, stop: Flag
+        self,
+        request: PlaybookRequest,
+        watch: Watch,
+        log: PlaybookLog,
+        *,
+        options: AnsibleOptions,
+        stop: Flag,
     ) -> None:
         self._request = request
+        self._options = options
         self._watch = watch
         self._log = log
         self._stop = stop
@@ -88,7 +102,7 @@ class _Attempt:
         Raises:
             Exception: a bug of drcli's in what it does with an event.
         """
-        config = _configured(self._request, folder, self._mark)
+        config = _configured(self._request, self._options, folder, self._mark)
         runner = Runner(config, cancel_callback=self._must_end, event_handler=self._take)
         try:
             runner.run()
@@ -155,7 +169,9 @@ class _Attempt:
         return True  # ansible-runner may now collect the exit code
 
 
-def _configured(request: PlaybookRequest, folder: Path, mark: str) -> RunnerConfig:
+def _configured(
+    request: PlaybookRequest, options: AnsibleOptions, folder: Path, mark: str
+) -> RunnerConfig:
     """ansible-runner's own object, with its files in `folder` and without its environment.
 
     It would hand on this process's whole environment and turn host key checking off.
@@ -166,7 +182,8 @@ def _configured(request: PlaybookRequest, folder: Path, mark: str) -> RunnerConf
         playbook=str(request.playbook.absolute()),
         inventory=[str(path.absolute()) for path in request.inventory],
         limit=",".join((*request.hosts, "localhost")),
-        forks=min(len(request.hosts) or 1, MOST_FORKS),
+        forks=_forks(request, options),
+        cmdline=shlex.join(playbook_words(options, request.variables, folder)) or None,
         ident="attempt",
         quiet=True,
     )
@@ -187,3 +204,12 @@ def _configured(request: PlaybookRequest, folder: Path, mark: str) -> RunnerConf
         "AWX_ISOLATED_DATA_DIR": config.artifact_dir,
     }
     return config
+
+
+def _forks(request: PlaybookRequest, options: AnsibleOptions) -> int | None:
+    """As asked; else as ansible.cfg says, which is not told again; else a fork a host."""
+    if options.forks:
+        return options.forks
+    if ansible_setting(request.project, "forks"):
+        return None
+    return min(len(request.hosts) or 1, MOST_FORKS)

@@ -17,6 +17,7 @@ from orchestrator.events import (
     ComponentHeldBack,
     ComponentTurnedRed,
     ComponentVerified,
+    ComponentWouldRecover,
     GateCollected,
     GateFinished,
     GatePurpose,
@@ -41,6 +42,7 @@ class ComponentState(StrEnum):
     RECOVERING = "recovering"
     VERIFYING = "verifying"
     VERIFIED = "verified"
+    WOULD_RECOVER = "would recover"  # in a dry run: it is not up
     FAILED = "failed"
     HELD = "held"
     BLOCKED = "blocked"
@@ -113,6 +115,7 @@ _PlaybookEvent = PlaybookStarted | TaskStarted | TaskFailed | PlaybookFinished
 _Verdict = (
     ComponentHealthy
     | ComponentVerified
+    | ComponentWouldRecover
     | ComponentFailed
     | ComponentHeld
     | ComponentBlocked
@@ -142,7 +145,7 @@ def _waiting_again(was: ComponentProgress) -> ComponentProgress:
     return replace(pending, task="", reason="", rule="", blocked_by=())
 
 
-def _after_verdict(  # noqa: PLR0911 -- one return for each kind
+def _after_verdict(  # noqa: C901, PLR0911 -- one return for each kind
     was: ComponentProgress, event: _Verdict
 ) -> ComponentProgress:
     match event:
@@ -152,6 +155,8 @@ def _after_verdict(  # noqa: PLR0911 -- one return for each kind
             return replace(was, state=state, task="", reason="")
         case ComponentVerified():
             return replace(was, state=ComponentState.VERIFIED, task="", reason="")
+        case ComponentWouldRecover():
+            return replace(was, state=ComponentState.WOULD_RECOVER, task="", reason="")
         case ComponentFailed(reason=reason):
             return replace(was, state=ComponentState.FAILED, reason=reason)
         case ComponentHeld(reason=reason):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import configparser
 import difflib
 import os
 import re
@@ -88,6 +89,22 @@ def require_inside(project: Path, path: Path) -> None:
             f"{path} leads out of the project, to {path.resolve()}",
             hint="Put the file itself there, not a symbolic link.",
         )
+
+
+def ansible_setting(project: Path, name: str) -> str:
+    """A setting of [defaults] in the project's ansible.cfg; empty when it is not there.
+
+    Raises:
+        InputError: the file cannot be read.
+    """
+    path = project / "ansible.cfg"
+    config = configparser.ConfigParser(interpolation=None, inline_comment_prefixes=(";",))
+    try:
+        config.read(path, encoding="utf-8")
+        return config.get("defaults", name, fallback="").strip()
+    except (OSError, UnicodeDecodeError, configparser.Error) as error:
+        said = " ".join(str(error).split())
+        raise InputError(f"{path}: cannot be read: {said}") from error
 
 
 def did_you_mean(name: str, known: Iterable[str]) -> str:

@@ -27,7 +27,7 @@ from orchestrator.inbox import Inbox, Message, Returned, StopRequested, Told
 from orchestrator.plan import Component, Plan
 from orchestrator.rounds import Rounds
 from orchestrator.run import Clock, Run, RunOptions
-from orchestrator.script import bring_back, look, look_again
+from orchestrator.script import bring_back, look, look_again, rehearse
 from orchestrator.standing import Standing
 from orchestrator.state import advance
 from orchestrator.steps import Script, Work
@@ -46,6 +46,8 @@ def recover(  # noqa: PLR0913 -- the engine's whole environment, each by name
 ) -> Generator[Record, None, None]:
     """Bring back every component of the plan, each only when all it stands on is up.
 
+    In a dry run (`options.check`) the playbooks must change nothing; then nothing is proven.
+
     Putting a stop request into `inbox` ends children and run in good order. Work is done by
     `workers`, else by threads of the run's own.
 
@@ -59,7 +61,8 @@ def recover(  # noqa: PLR0913 -- the engine's whole environment, each by name
         clock=clock or Clock(),
         inbox=inbox or Inbox(),
     )
-    yield from _Drive(plan, run, bring_back, ordered=True, workers=workers).records()
+    script = rehearse if options.check else bring_back
+    yield from _Drive(plan, run, script, ordered=True, workers=workers).records()
 
 
 def verify(
@@ -148,7 +151,9 @@ class _Drive:
         if at_work < self._run.options.max_parallel and (ready := self._standing.next_ready()):
             self._active[ready.name] = self._script(self._run, ready)
             return ready.name
-        if self._again or not (up := self._rounds.next(self._run.clock.monotonic())):
+        if self._again or self._script is not bring_back:
+            return None
+        if not (up := self._rounds.next(self._run.clock.monotonic())):
             return None
         self._again, self._end_look = up.name, Flag()
         times = self._red.get(up.name, 0) + 1
@@ -184,7 +189,9 @@ class _Drive:
 
     def _patience(self) -> float | None:
         """Seconds to wait for a message: until it is time to look again at what is up."""
-        return None if self._again else self._rounds.wait(self._run.clock.monotonic())
+        if self._again or self._script is not bring_back:
+            return None
+        return self._rounds.wait(self._run.clock.monotonic())
 
     def _take(self, message: Message | None) -> Iterator[Record]:
         match message:
@@ -246,6 +253,9 @@ def _run_started(plan: Plan, run: Run) -> RunStarted:
         layers=options.layers,
         selected=options.selected,
         approved=tuple(sorted(options.approved)),
+        limit=options.limit,
+        start=options.start,
+        dry_run=options.check,
     )
 
 
@@ -253,6 +263,9 @@ def _run_finished(run: Run, standing: Standing) -> RunFinished:
     seconds = run.elapsed()
     if run.inbox.stop.is_set() and not standing.complete:
         return RunFinished(outcome=RunOutcome.INTERRUPTED, seconds=seconds, reason=run.inbox.reason)
+    if run.options.check:
+        ended = RunOutcome.DRY_RUN_FAILED if standing.down else RunOutcome.DRY_RUN_ENDED_WELL
+        return RunFinished(outcome=ended, seconds=seconds, reason=", ".join(standing.down))
     by_rule = [name for name, c in run.state.components.items() if c.rule]
     if standing.down:
         outcome = RunOutcome.NOT_RECOVERED if run.playbooks else RunOutcome.NOT_VERIFIED

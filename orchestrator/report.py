@@ -7,6 +7,7 @@ or invisible character, no endless line.
 from __future__ import annotations
 
 import re
+import shlex
 import unicodedata
 from collections.abc import Iterable, Iterator
 
@@ -49,12 +50,14 @@ def duration(seconds: float) -> str:
 # Of a run
 
 
-def state_line(state: RunState, *, alive: bool = False) -> str:
+def state_line(  # noqa: C901 -- one for each outcome
+    state: RunState, *, alive: bool = False
+) -> str:
     """Where the run stands, in one sentence. `alive`: its process lives.
 
     A run without an end in the journal whose process is gone was killed or lost its power.
     """
-    took = duration(state.elapsed)
+    took, only = duration(state.elapsed), _only(state)
     match state.outcome:
         case None if alive:
             text = f"running for {took}: {_working(state) or 'between two steps'}{_counts(state)}"
@@ -64,16 +67,20 @@ def state_line(state: RunState, *, alive: bool = False) -> str:
             why = clean(state.finished.reason) if state.finished else ""
             text = f"interrupted after {took} ({why}): {_cut_short(state)}"
         case RunOutcome.RECOVERED:
-            text = f"recovered in {took}{_counts(state)}"
+            text = f"recovered{only} in {took}{_counts(state)}"
         case RunOutcome.DEGRADED:
             rules = ", ".join(f"{c.name} ({c.rule})" for c in state.components.values() if c.rule)
-            text = f"up in {took} but DEGRADED, by the site's rule: {rules}{_counts(state)}"
+            text = f"up{only} in {took} but DEGRADED, by the site's rule: {rules}{_counts(state)}"
         case RunOutcome.NOT_RECOVERED:
-            text = f"NOT recovered after {took}{_counts(state)}"
+            text = f"NOT recovered{only} after {took}{_counts(state)}"
         case RunOutcome.VERIFIED:
-            text = f"verified in {took}: every gate is green"
+            text = f"verified{only} in {took}: every gate is green"
         case RunOutcome.NOT_VERIFIED:
-            text = f"NOT verified: red: {_names(state.among(DOWN))}"
+            text = f"NOT verified{only}: red: {_names(state.among(DOWN))}"
+        case RunOutcome.DRY_RUN_ENDED_WELL:
+            text = f"dry run{only}: nothing was changed; {_would_change(state)}{_counts(state)}"
+        case RunOutcome.DRY_RUN_FAILED:
+            text = f"dry run{only} FAILED: {_would_change(state)}{_counts(state)}"
     return f"{state.site}: {text}"
 
 
@@ -82,7 +89,8 @@ def next_command(  # noqa: PLR0911 -- one return for each kind
 ) -> str:
     """What to type next. `shown`: the person is looking at this run's details already."""
     site = state.site
-    recover = f"drcli recover --site {site}"
+    limit = state.started.limit if state.started else ""
+    recover = f"drcli recover --site {site}{f' --limit {shlex.quote(limit)}' if limit else ''}"
     held = state.among(frozenset({ComponentState.HELD}))
     failed = state.among(frozenset({ComponentState.FAILED}))
     match state.outcome:
@@ -94,7 +102,7 @@ def next_command(  # noqa: PLR0911 -- one return for each kind
             return f"drcli verify --site {site}"
         case RunOutcome.RECOVERED:
             return f"drcli verify --site {site}"
-        case RunOutcome.NOT_RECOVERED if failed and not shown:
+        case RunOutcome.NOT_RECOVERED | RunOutcome.DRY_RUN_FAILED if failed and not shown:
             return f"drcli show {state.run}"
         case RunOutcome.NOT_RECOVERED if held:
             return " ".join([recover, *(f"--approve {c.name}" for c in held)])
@@ -105,11 +113,16 @@ def next_command(  # noqa: PLR0911 -- one return for each kind
 def exit_code(state: RunState) -> int:
     """0 when all that was asked for is up, 1 when not, 130 when interrupted."""
     match state.outcome:
-        case RunOutcome.RECOVERED | RunOutcome.VERIFIED:
+        case RunOutcome.RECOVERED | RunOutcome.VERIFIED | RunOutcome.DRY_RUN_ENDED_WELL:
             return 0
         case RunOutcome.INTERRUPTED | None:
             return 130
-        case RunOutcome.DEGRADED | RunOutcome.NOT_RECOVERED | RunOutcome.NOT_VERIFIED:
+        case (
+            RunOutcome.DEGRADED
+            | RunOutcome.NOT_RECOVERED
+            | RunOutcome.NOT_VERIFIED
+            | RunOutcome.DRY_RUN_FAILED
+        ):
             return 1
 
 
@@ -121,6 +134,19 @@ def heading(state: RunState) -> str:
     when = f"{state.started_at.astimezone():%Y-%m-%d %H:%M:%S}"
     who = f" by {started.by} on {started.controller}" if started.by else ""
     return clean(f"run {state.run} of {started.site}, begun {when}{who}")
+
+
+def _only(state: RunState) -> str:
+    """` on r1, ns1 only`, where a person limited the run to some hosts."""
+    if not (state.started and state.started.limit):
+        return ""
+    hosts = tuple(dict.fromkeys(h for c in state.components.values() for h in c.hosts))
+    return f" on {_hosts(hosts)} only"
+
+
+def _would_change(state: RunState) -> str:
+    changes = sum(component.changed for component in state.components.values())
+    return f"{changes} tasks would change"
 
 
 def _working(state: RunState) -> str:
@@ -145,6 +171,7 @@ def _counts(state: RunState) -> str:
     found = {each: state.among(frozenset({each})) for each in ComponentState}
     counted = {
         ComponentState.VERIFIED: "verified",
+        ComponentState.WOULD_RECOVER: "would recover",
         ComponentState.HEALTHY: "healthy already",
         ComponentState.PENDING: "not started",
     }
@@ -173,6 +200,8 @@ def summary(  # noqa: PLR0911 -- one return for each kind
         case ComponentState.VERIFIED | ComponentState.HEALTHY:
             by = f", by the rule {component.rule}" if component.rule else ""
             return f"{checks_line(component)}{by}"
+        case ComponentState.WOULD_RECOVER:
+            return f"{component.changed} tasks would change"
         case ComponentState.PENDING if component.blocked_by:
             return f"waits for {', '.join(component.blocked_by)}, which is down again"
         case ComponentState.PENDING:
@@ -181,7 +210,10 @@ def summary(  # noqa: PLR0911 -- one return for each kind
 
 def hosts_line(component: ComponentProgress) -> str:
     """The hosts, by name as long as they fit in a column: `db1, db2` or `h1, h2, ... 50 hosts`."""
-    hosts = component.hosts
+    return _hosts(component.hosts)
+
+
+def _hosts(hosts: tuple[str, ...]) -> str:
     if len(hosts) <= MOST_HOSTS:
         return ", ".join(hosts)
     return f"{', '.join(hosts[:2])}, ... {len(hosts)} hosts"
@@ -277,6 +309,9 @@ def as_json(state: RunState, *, alive: bool) -> dict[str, object]:
         "plan_hash": started.plan_hash if started else "",
         "by": started.by if started else "",
         "controller": started.controller if started else "",
+        "limit": started.limit if started else "",
+        "from": started.start if started else "",
+        "dry_run": state.dry_run,
         "components": [_component_json(c) for c in state.components.values()],
         "next": next_command(state, alive=alive),
     }

@@ -30,8 +30,8 @@ class Clock:
 class RunOptions:
     """What one run is given; `approved` names the components a person released for this run.
 
-    `layers` and `selected` are what a person narrowed the plan to; they, `by`, `controller` and
-    `pid` are for the journal alone.
+    `layers`, `selected`, `limit` and `start` are what a person narrowed the plan to; they, `by`,
+    `controller` and `pid` are for the journal alone. `check`: it is a dry run.
     """
 
     run: str
@@ -40,6 +40,9 @@ class RunOptions:
     approved: frozenset[str] = frozenset()
     layers: tuple[str, ...] = ()
     selected: tuple[str, ...] = ()
+    limit: str = ""
+    start: str = ""
+    check: bool = False
     max_parallel: int = 4
     by: str = ""
     controller: str = ""

@@ -13,6 +13,7 @@ from orchestrator.events import (
     ComponentHeld,
     ComponentTurnedRed,
     ComponentVerified,
+    ComponentWouldRecover,
     GatePurpose,
     PlaybookOutcome,
     RuleApplied,
@@ -22,6 +23,7 @@ from orchestrator.plan import Component
 from orchestrator.run import Run
 from orchestrator.site_types import written
 from orchestrator.steps import Script, Steps, gate, gate_reason, pause_for, play, playbook_reason
+from orchestrator.work import GateResult
 
 FIRST_PAUSE = 0.1  # seconds between the first two gates of `settle`; then half as long again each
 LONGEST_PAUSE = 5.0
@@ -41,6 +43,9 @@ def bring_back(run: Run, component: Component) -> Script:
         return
     if observed.green:
         yield ComponentHealthy(component=component.name)
+        return
+    if component.gate_only:
+        yield _left_alone(component, observed)
         return
     if component.approval and component.name not in run.options.approved:
         yield ComponentHeld(component=component.name, reason=component.approval)
@@ -64,6 +69,32 @@ def _attempt(run: Run, component: Component) -> Steps[str]:
     if played.outcome is not PlaybookOutcome.SUCCEEDED:
         return playbook_reason(played)
     return (yield from _prove(run, component))
+
+
+def rehearse(run: Run, component: Component) -> Script:
+    """Observe; what is not up: the playbook, which here changes nothing, and its own verdict."""
+    observed = yield from gate(run, component, GatePurpose.OBSERVE, attempt=1)
+    if run.inbox.stop.is_set():
+        return
+    if observed.green:
+        yield ComponentHealthy(component=component.name)
+        return
+    if component.gate_only:
+        yield _left_alone(component, observed)
+        return
+    played = yield from play(run, component)
+    if run.inbox.stop.is_set():
+        return
+    if played.outcome is PlaybookOutcome.SUCCEEDED:
+        yield ComponentWouldRecover(component=component.name)
+    else:
+        reason = f"dry run: {playbook_reason(played)}"
+        yield ComponentFailed(component=component.name, reason=reason)
+
+
+def _left_alone(component: Component, observed: GateResult) -> ComponentFailed:
+    reason = f"down, and --from leaves its playbook out; {gate_reason(observed)}"
+    return ComponentFailed(component=component.name, reason=reason)
 
 
 def _go_on_by_rule(run: Run, component: Component, why: str, at: float) -> Steps[str]:

@@ -21,6 +21,7 @@ from orchestrator.events import (
     ComponentHeldBack,
     ComponentTurnedRed,
     ComponentVerified,
+    ComponentWouldRecover,
     Event,
     GateFinished,
     GatePurpose,
@@ -120,6 +121,8 @@ class Standing:
                 self._note_look(name, green=green)
             case ComponentHealthy(component=name) | ComponentVerified(component=name):
                 self._end(name)
+            case ComponentWouldRecover(component=name):
+                self._end(name)  # it holds nothing up: nothing was to change
             case ComponentFailed(component=name) | ComponentHeld(component=name):
                 self._end(name, blame=(name,))
                 self.doubt(self._below[name])

@@ -52,6 +52,11 @@ class RunState:
         return self.finished.outcome if self.finished else None
 
     @property
+    def dry_run(self) -> bool:
+        """Whether it changes nothing."""
+        return bool(self.started and self.started.dry_run)
+
+    @property
     def layers(self) -> Mapping[str, tuple[ComponentProgress, ...]]:
         """The components of each layer, in plan order."""
         layers: dict[str, tuple[ComponentProgress, ...]] = {}

@@ -8,12 +8,13 @@ its children and return (outcome `cancelled`): it returns only when no process o
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from threading import Event as Flag
 from typing import Protocol
 
+from orchestrator.errors import InputError
 from orchestrator.events import (
     CheckFinished,
     GateCollected,
@@ -23,16 +24,77 @@ from orchestrator.events import (
     TaskFailed,
     TaskStarted,
 )
+from orchestrator.jinja import holds_template
+from orchestrator.redaction import secret_values
 
 Progress = GateCollected | CheckFinished | TaskStarted | TaskFailed
 Tell = Callable[[Progress], None]
+
+_SHORTEST = 8  # characters of an extra variable that is taken for a secret whatever it is called
+
+
+@dataclass(frozen=True, kw_only=True)
+class AnsibleOptions:
+    """What a person passes through to Ansible; `repr` shows nothing that may be secret.
+
+    `vault` are labels and passwords, `opened` what these open: it is kept out of all that is
+    written and shown.
+    """
+
+    extra_vars: Mapping[str, object] = field(default_factory=dict, repr=False)
+    vault: tuple[tuple[str, str], ...] = field(default=(), repr=False)
+    opened: frozenset[str] = field(default=frozenset(), repr=False)
+    become_password: str | None = field(default=None, repr=False)
+    private_key: Path | None = None
+    forks: int | None = None
+    check: bool = False
+    diff: bool = False
+
+    def secrets(self, variables: Mapping[str, object]) -> set[str]:
+        """What redaction must know: passwords, and what vault and variables hold.
+
+        A short text under a name that is no secret's stays readable: `state=on`.
+        """
+        given = {**self.extra_vars, **variables}
+        long = {text for text in _texts(given) if len(text) >= _SHORTEST}
+        passwords = {password for _, password in self.vault} | {self.become_password or ""}
+        return {*secret_values(given), *long, *passwords, *self.opened} - {""}
+
+    def data(self, variables: Mapping[str, object]) -> dict[str, object]:
+        """The extra variables, and over them those of one request; data, no template.
+
+        Raises:
+            InputError: one of them holds a Jinja expression: Ansible would run it on this machine.
+        """
+        merged = {**self.extra_vars, **variables}
+        for name, value in merged.items():
+            if holds_template({name: value}):
+                raise InputError(
+                    f"variable {name}: Jinja is refused: Ansible would run it on this machine",
+                    hint="Give the value itself, or put the expression into the playbook.",
+                )
+        return merged
+
+
+def _texts(value: object) -> Iterator[str]:
+    match value:
+        case str():
+            yield value
+        case Mapping():
+            for inner in value.values():
+                yield from _texts(inner)
+        case list() | tuple():
+            for inner in value:
+                yield from _texts(inner)
+        case _:
+            pass
 
 
 @dataclass(frozen=True, kw_only=True)
 class PlaybookRequest:
     """One attempt at one component's playbook on exactly these hosts; `timeout` in seconds.
 
-    `variables` are data, stronger than the inventory's.
+    `variables` are data: they reach the playbook as extra variables, over those a person gave.
     """
 
     run: str
@@ -61,8 +123,8 @@ class GateRequest:
     """One run of one component's gate on exactly these hosts; `timeout` in seconds.
 
     `minimum` is the fewest checks that must run on each host, as the gate file declares it.
-    `variables` are data, stronger than the inventory's. `one_is_enough`: one host on which all is
-    well makes it green, whatever the others say.
+    `variables` are data: for the gate they are variables of each host, over those a person gave.
+    `one_is_enough`: one host on which all is well makes it green, whatever the others say.
     """
 
     run: str

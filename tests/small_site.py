@@ -12,7 +12,7 @@ from orchestrator.attempt import processes_of
 from orchestrator.events import GatePurpose
 from orchestrator.gate import TestinfraGates
 from orchestrator.playbook import AnsiblePlaybooks
-from orchestrator.work import GateRequest, PlaybookRequest
+from orchestrator.work import AnsibleOptions, GateRequest, PlaybookRequest
 
 RUN = "20260101-000000-test"
 HOSTS = """\
@@ -55,6 +55,12 @@ class SmallSite:
         self.run = f"{RUN}-{folder.parent.name}-{folder.name}"
         self.told = []
 
+    def pass_through(self, **options) -> None:
+        """Give playbook and gate these of AnsibleOptions."""
+        given = AnsibleOptions(**options)
+        self.playbooks = AnsiblePlaybooks(self.state, given)
+        self.gates = TestinfraGates(given)
+
     def write(self, name: str, text: str) -> Path:
         path = self.project / name
         path.parent.mkdir(parents=True, exist_ok=True)
@@ -67,7 +73,17 @@ class SmallSite:
         path.chmod(0o755)
         monkeypatch.setenv("PATH", f"{path.parent}:{os.environ['PATH']}")
 
-    def play(self, text, hosts=("h1", "h2"), *, tell=None, timeout=60, stop=None, inventory=None):
+    def play(
+        self,
+        text,
+        hosts=("h1", "h2"),
+        *,
+        tell=None,
+        timeout=60,
+        stop=None,
+        inventory=None,
+        variables=None,
+    ):
         """Run a playbook: whole when it starts with a play, else the tasks of a play on servers."""
         if not text.lstrip().startswith("- hosts"):
             tasks = textwrap.indent(textwrap.dedent(text), "    ")
@@ -81,6 +97,7 @@ class SmallSite:
             playbook=self.write("web.yml", text),
             hosts=tuple(hosts),
             timeout=timeout,
+            variables=variables or {},
         )
         return self.playbooks(request, self._teller(tell), stop or Flag())
 
@@ -95,6 +112,7 @@ class SmallSite:
         stop=None,
         purpose=GatePurpose.VERIFY,
         inventory=None,
+        variables=None,
     ):
         """Run a gate file of this text."""
         request = GateRequest(
@@ -108,6 +126,7 @@ class SmallSite:
             hosts=tuple(hosts),
             minimum=minimum,
             timeout=timeout,
+            variables=variables or {},
         )
         return self.gates(request, self._teller(tell), stop or Flag())
 

@@ -8,7 +8,8 @@ from pathlib import Path
 
 import click
 
-from orchestrator.cli.shared_options import json_option, selection_options
+from orchestrator.cli.ansible_options import vault_options, vault_passwords
+from orchestrator.cli.shared_options import from_option, json_option, selection_options
 from orchestrator.cli.wiring import load
 from orchestrator.console import Console
 from orchestrator.errors import InputError, join_errors, noting
@@ -46,9 +47,19 @@ def validate(*, site: str | None) -> None:
 
 @click.command()
 @selection_options
+@from_option
+@vault_options
 @json_option
-def plan(
-    *, site: str, layers: tuple[str, ...], components: tuple[str, ...], as_json_: bool
+def plan(  # noqa: PLR0913 -- one for each option
+    *,
+    site: str,
+    layers: tuple[str, ...],
+    components: tuple[str, ...],
+    limit: str,
+    start: str,
+    vault_id: tuple[str, ...],
+    vault_password_file: Path | None,
+    as_json_: bool,
 ) -> None:
     """Show what a recovery would do, in which order; touch no host.
 
@@ -57,7 +68,19 @@ def plan(
     Example: drcli plan --site hosting-a --layer storage
     """
     project = find_project()
-    made = make_plan(project, *load(project, site), layers=layers, components=components)
+    vault = (
+        vault_passwords(project, vault_id, vault_password_file)
+        if vault_id or vault_password_file
+        else ()
+    )
+    made = make_plan(
+        project,
+        *load(project, site, vault=vault),
+        layers=layers,
+        components=components,
+        limit=limit,
+        start=start,
+    )
     console = Console(as_json=as_json_)
     _warn(console, made)
     if as_json_:
@@ -68,6 +91,7 @@ def plan(
         console.line(line, style=style)
     console.line(f"Plan hash: {made.hash}", style="dim")
     chosen = [f"--layer={name}" for name in layers] + [f"--component={name}" for name in components]
+    chosen += [f"--limit={limit}"] * bool(limit) + [f"--from={start}"] * bool(start)
     command = shlex.join(["drcli", "recover", "--site", site, *chosen])
     console.line(f"Ready: {_size(made)}. Next: {command}")
 
@@ -105,7 +129,8 @@ def _lines(made: Plan, project: Path) -> Iterator[tuple[str, str]]:
 def _who(component: Component) -> str:
     needs = f"  needs {', '.join(component.needs)}" if component.needs else ""
     asks = f"  asks first: {component.approval}" if component.approval else ""
-    return f"{','.join(component.hosts)}{needs}{asks}"
+    only = "  its gate alone" if component.gate_only else ""
+    return f"{','.join(component.hosts)}{needs}{asks}{only}"
 
 
 def _what(component: Component, project: Path) -> str:
@@ -138,6 +163,7 @@ def _as_json(made: Plan, project: Path) -> dict[str, object]:
                 "settle": component.settle,
                 "timeout": component.timeout,
                 "approval": component.approval,
+                "gate_only": component.gate_only,
             }
             for component in made.components
         ],

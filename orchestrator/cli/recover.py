@@ -6,12 +6,15 @@ from contextlib import closing
 from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
+from typing import Any
 
 import click
 
 from orchestrator import recovery
+from orchestrator.cli.ansible_options import ansible_options, build_options
 from orchestrator.cli.person import signals
 from orchestrator.cli.shared_options import (
+    from_option,
     json_option,
     lab_option,
     selection_options,
@@ -33,9 +36,11 @@ from orchestrator.state_directory import state_directory
 
 @click.command()
 @selection_options
+@from_option
 @click.option(
     "--approve", multiple=True, metavar="COMPONENT", help="Release a held component; repeatable."
 )
+@ansible_options
 @lab_option
 @state_dir_option
 @json_option
@@ -44,10 +49,13 @@ def recover(  # noqa: PLR0913 -- one for each option
     site: str,
     layers: tuple[str, ...],
     components: tuple[str, ...],
+    limit: str,
+    start: str,
     approve: tuple[str, ...],
     lab: str | None,
     state_dir: Path | None,
     as_json_: bool,
+    **given: Any,  # noqa: ANN401 -- those of ansible_options
 ) -> int:
     """Bring a site back, each component proven by its gate before what stands on it starts.
 
@@ -57,7 +65,16 @@ def recover(  # noqa: PLR0913 -- one for each option
     Example: drcli recover --site hosting-a
     """
     folder = state_directory(state_dir)
-    plan, options = wire(site, lab=lab, layers=layers, components=components)
+    ansible = build_options(site, **given)
+    plan, options = wire(
+        site,
+        lab=lab,
+        layers=layers,
+        components=components,
+        limit=limit,
+        start=start,
+        ansible=ansible,
+    )
     options = replace(options, approved=_approved(plan, approve))
     state = RunState()
     with (
@@ -68,7 +85,7 @@ def recover(  # noqa: PLR0913 -- one for each option
     ):
         for warning in plan.warnings:
             console.note(f"warning: {warning}")
-        playbooks, gates = AnsiblePlaybooks(folder), TestinfraGates()
+        playbooks, gates = AnsiblePlaybooks(folder, ansible), TestinfraGates(ansible)
         events = recovery.recover(plan, playbooks, gates, options=options, inbox=inbox)
         with closing(events):
             for record in events:

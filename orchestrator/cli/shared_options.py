@@ -45,7 +45,21 @@ def selection_options(command: Command) -> Command:
             click.option("--site", required=True, help="The site, a folder of inventories/."),
             click.option("--layer", "layers", multiple=True, help="Only this layer; repeatable."),
             click.option("--component", "components", multiple=True, help="Only this; repeatable."),
+            click.option("--limit", metavar="PATTERN", default="", help=(
+                "Only these hosts: a pattern as for ansible --limit."
+            )),
         )
-    ):
+    ):  # fmt: skip
         command = option(command)
     return command
+
+
+def from_option(command: Command) -> Command:
+    """Add --from, the same for plan and recover."""
+    return click.option(
+        "--from",
+        "start",
+        metavar="COMPONENT",
+        default="",
+        help="Begin there: of what comes before it only the gates are run.",
+    )(command)

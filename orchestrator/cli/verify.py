@@ -4,10 +4,12 @@ from __future__ import annotations
 
 from contextlib import closing
 from pathlib import Path
+from typing import Any
 
 import click
 
 from orchestrator import recovery
+from orchestrator.cli.ansible_options import access_options, build_options
 from orchestrator.cli.person import signals
 from orchestrator.cli.shared_options import json_option, lab_option, selection_options
 from orchestrator.cli.wiring import wire
@@ -22,6 +24,7 @@ from orchestrator.state import RunState, advance
 
 @click.command()
 @selection_options
+@access_options
 @lab_option
 @click.option("--junit", type=click.Path(path_type=Path, dir_okay=False), help="Write JUnit XML.")
 @json_option
@@ -30,18 +33,23 @@ def verify(  # noqa: PLR0913 -- one for each option
     site: str,
     layers: tuple[str, ...],
     components: tuple[str, ...],
+    limit: str,
     lab: str | None,
     junit: Path | None,
     as_json_: bool,
+    **given: Any,  # noqa: ANN401 -- those of access_options
 ) -> int:
     """Run the gates alone: change nothing, take no lock, write no journal. Exit code 1 when red.
 
     Example: drcli verify --site hosting-a --junit gates.xml
     """
-    plan, options = wire(site, lab=lab, layers=layers, components=components)
+    ansible = build_options(site, **given)
+    plan, options = wire(
+        site, lab=lab, layers=layers, components=components, limit=limit, ansible=ansible
+    )
     state, seen = RunState(), list[Record]()
     with signals(options.run) as inbox, Console(as_json=as_json_) as console:
-        events = recovery.verify(plan, TestinfraGates(), options=options, inbox=inbox)
+        events = recovery.verify(plan, TestinfraGates(ansible), options=options, inbox=inbox)
         with closing(events):
             for record in events:
                 seen.append(record)

@@ -10,15 +10,23 @@ from pathlib import Path
 
 from orchestrator.cli.person import person
 from orchestrator.errors import InputError, join_errors, noting
-from orchestrator.inventory import Inventory, load_inventory
+from orchestrator.inventory import Inventory, Passwords, load_inventory
 from orchestrator.plan import DEFAULT_PARALLEL, Plan, make_plan
 from orchestrator.project import find_project, site_folder
 from orchestrator.run import RunOptions
 from orchestrator.site import Site, load_site
+from orchestrator.work import AnsibleOptions
 
 
-def wire(
-    name: str, *, lab: str | None, layers: tuple[str, ...], components: tuple[str, ...]
+def wire(  # noqa: PLR0913 -- one for each option, by name
+    name: str,
+    *,
+    lab: str | None,
+    layers: tuple[str, ...],
+    components: tuple[str, ...],
+    limit: str = "",
+    start: str = "",
+    ansible: AnsibleOptions | None = None,
 ) -> tuple[Plan, RunOptions]:
     """The plan of a site or a part of it, and all else that a run of it is given.
 
@@ -30,8 +38,17 @@ def wire(
         MachineError: it is to be the lab's, and the lab is not up.
     """
     project = find_project()
-    site, inventory = load(project, name)
-    plan = make_plan(project, site, inventory, layers=layers, components=components)
+    ansible = ansible or AnsibleOptions()
+    site, inventory = load(project, name, vault=ansible.vault)
+    plan = make_plan(
+        project,
+        site,
+        inventory,
+        layers=layers,
+        components=components,
+        limit=limit,
+        start=start,
+    )
     hosts_file = inventory.paths[0]
     files: tuple[Path, ...] = (hosts_file,)
     has_lab = (hosts_file.parent / "lab" / "lab.yml").is_file()
@@ -45,6 +62,9 @@ def wire(
         inventory=files,
         layers=layers,
         selected=components,
+        limit=limit,
+        start=start,
+        check=ansible.check,
         max_parallel=site.max_parallel or DEFAULT_PARALLEL,
         by=person(),
         controller=socket.gethostname(),
@@ -53,7 +73,7 @@ def wire(
     return plan, options
 
 
-def load(project: Path, name: str) -> tuple[Site, Inventory]:
+def load(project: Path, name: str, *, vault: Passwords = ()) -> tuple[Site, Inventory]:
     """The site file and the site's hosts; what is wrong in both is told at once.
 
     Raises:
@@ -64,7 +84,7 @@ def load(project: Path, name: str) -> tuple[Site, Inventory]:
     with noting(errors):
         site = load_site(project, name)
     with noting(errors):
-        inventory = load_inventory(folder / "hosts.yml")
+        inventory = load_inventory(folder / "hosts.yml", vault=vault)
     if errors:
         raise join_errors(errors)
     return site, inventory
