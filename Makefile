@@ -42,7 +42,7 @@ cuts: setup
 	$(BIN)/python tests/reliability/cuts.py
 
 # What has a shebang and no suffix: no linter finds it by itself.
-HOST_COMMANDS := playbooks/roles/database/files/database-evidence playbooks/roles/volumes/files/volumes-mirror
+HOST_COMMANDS := playbooks/roles/backups/files/backups-drill playbooks/roles/database/files/database-evidence playbooks/roles/volumes/files/volumes-mirror
 SHELL_SCRIPTS = $(shell find .ci inventories orchestrator playbooks -type f ! -name '*.pyc' \
                   -exec awk '/^#!.*sh$$/ {print FILENAME} {nextfile}' {} +)
 check: setup

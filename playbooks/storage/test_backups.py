@@ -1,0 +1,142 @@
+"""The repository answers, its last backup verifies and restores, the primary's log reaches it."""
+
+from __future__ import annotations
+
+import json
+import re
+import time
+
+import pytest
+
+minimum_checks = 11
+SYSTEM = (
+    "timeout 10 psql -U postgres -h /run/postgresql -XAtqc"
+    " 'SELECT system_identifier, pg_is_in_recovery() FROM pg_control_system()'"
+)
+
+
+@pytest.fixture
+def stanza(variables):
+    return variables["backups_stanza"]
+
+
+@pytest.fixture
+def repository(variables):
+    return f"{variables['backups_mount_point']}/repository"
+
+
+@pytest.fixture
+def pgbackrest(host, stanza):
+    """Run pgBackRest on the repository host, as its account."""
+
+    def run(command):
+        words = f"timeout 60 runuser -u postgres -- pgbackrest --stanza={stanza} {command}"
+        return host.run(f"cd / && {words}")
+
+    return run
+
+
+@pytest.fixture
+def info(pgbackrest):
+    answer = pgbackrest("--output=json info")
+    assert answer.rc == 0, f"pgbackrest info: {answer.stdout} {answer.stderr}"
+    (found,) = json.loads(answer.stdout)
+    return found
+
+
+def test_the_repository_lies_on_its_own_filesystem(host, variables):
+    place = variables["backups_mount_point"]
+    recorded = host.run("findmnt --fstab --noheadings --output SOURCE %s", place).stdout.strip()
+    assert recorded.startswith("UUID="), f"fstab names no UUID for {place}"
+    mounted = host.run("findmnt --noheadings --output FSTYPE,SOURCE --mountpoint %s", place)
+    assert mounted.rc == 0, f"nothing is mounted at {place}: backups would go to the root disk"
+    _, device = mounted.stdout.split()
+    carried = host.run("timeout 10 blkid -p -s UUID -o value %s", device).stdout.strip()
+    assert f"UUID={carried}" == recorded, f"{place} is {device}, {carried}, not {recorded}"
+
+
+def test_the_repository_answers(info):
+    assert info["status"]["code"] == 0, f"status of the stanza: {info['status']}"
+
+
+def test_the_last_backup_is_whole_and_young_enough(info, variables):
+    assert info["backup"], "there is no backup"
+    last = info["backup"][-1]
+    assert last["error"] is False, f"backup {last['label']} has page errors: {last['error']}"
+    age = (time.time() - last["timestamp"]["stop"]) / 86400
+    most = variables["backups_maximum_age_days"]
+    assert age <= most, f"backup {last['label']} is {age:.1f} days old, must be at most {most}"
+
+
+def test_it_belongs_to_the_database_that_runs(info, on, variables):
+    (current,) = [db for db in info["db"] if db["id"] == max(one["id"] for one in info["db"])]
+    told = {name: on(name).run(SYSTEM).stdout.strip() for name in variables["groups"]["databases"]}
+    running = {name: answer.split("|")[0] for name, answer in told.items() if answer}
+    assert any(answer.endswith("|f") for answer in told.values()), f"no primary answers: {told}"
+    others = {name: system for name, system in running.items()
+              if system != str(current["system-id"])}  # fmt: skip
+    assert not others, f"the repository holds {current['system-id']}, but {others} run"
+
+
+def test_everything_in_the_repository_verifies(pgbackrest):
+    # Its exit code is 0 with corruption, too.
+    answer = pgbackrest("--output=text --verbose --log-level-console=off verify")
+    assert answer.rc == 0, f"pgbackrest verify: {answer.stdout} {answer.stderr}"
+    assert "status: ok" in answer.stdout, f"pgbackrest verify: {answer.stdout} {answer.stderr}"
+
+
+def test_the_archived_log_has_no_gap(host, info, repository, stanza):
+    # verify says nothing of a segment that is not there.
+    last = info["backup"][-1]
+    names = host.check_output(
+        f"find {repository}/archive/{stanza}/{info['archive'][-1]['id']} -name '*-*' -printf '%f '"
+    )
+    have = {number(name) for name in names.split() if re.match(r"[0-9A-F]{24}-", name)}
+    begin = number(last["archive"]["start"])
+    missing = sorted(set(range(begin, max(have, default=begin) + 1)) - have)
+    assert not missing, (
+        f"the log since backup {last['label']} lacks {len(missing)} segments, the first is"
+        f" {missing[0]:X}: nothing after it can be restored; take a new full backup"
+    )
+
+
+def number(segment):
+    """A segment's place in the log, whatever its timeline: `00000001 00000002 000000A3`."""
+    return int(segment[8:16], 16) * 256 + int(segment[16:24], 16)
+
+
+def test_the_log_of_the_primary_arrives_now(pgbackrest):
+    answer = pgbackrest("--archive-timeout=20 check")
+    assert answer.rc == 0, f"pgbackrest check: {answer.stdout} {answer.stderr}"
+
+
+def test_archiving_succeeds_from_the_primary(on, variables):
+    ask = (
+        "SELECT NOT pg_is_in_recovery(), coalesce(last_failed_time > last_archived_time,"
+        " last_failed_time IS NOT NULL) FROM pg_stat_archiver"
+    )
+    for name in variables["groups"]["databases"]:
+        told = on(name).run("psql -U postgres -h /run/postgresql -XAtqc %s", ask).stdout.strip()
+        assert told != "t|t", f"the last segment that {name} tried to archive failed"
+
+
+def test_nobody_ordered_it_to_stop(host, on, variables):
+    places = {variables["inventory_hostname"]: host}
+    places |= {name: on(name) for name in variables["groups"]["databases"]}
+    stops = {name: place.run("ls /tmp/pgbackrest/*.stop 2>/dev/null").stdout.split()
+             for name, place in places.items()}  # fmt: skip
+    assert not any(stops.values()), f"stop files: {stops}"
+
+
+def test_backups_are_taken_on_schedule(host):
+    state = host.run("timeout 10 systemctl is-active backups.timer").stdout.strip()
+    assert state == "active", f"backups.timer is {state}"
+
+
+def test_the_backup_was_restored_after_this_boot(host):
+    state = host.run("timeout 10 systemctl is-active backups-drill.service").stdout.strip()
+    assert state == "active", f"the drill of this boot is {state}, not finished"
+    found = json.loads(host.check_output("cat /run/backups-drill/found.json"))
+    wanted = host.check_output("cat /run/backups-drill.token").strip()
+    assert found["token"] == wanted, f"restored: {found}; written before that: {wanted}"
+    assert found["rows"] > 0, f"the ledger is empty in what was restored: {found}"
