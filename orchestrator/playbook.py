@@ -32,7 +32,7 @@ from orchestrator.events import PlaybookOutcome
 from orchestrator.listing import listing
 from orchestrator.pass_through import playbook_words
 from orchestrator.playbook_events import Watch, shortcomings
-from orchestrator.playbook_log import PlaybookLog
+from orchestrator.playbook_log import PlaybookLog, is_chatter
 from orchestrator.project import ansible_setting
 from orchestrator.redaction import Redactor, secret_values
 from orchestrator.work import AnsibleOptions, PlaybookRequest, PlaybookResult, Tell
@@ -151,6 +151,8 @@ class _Attempt:
 
     def _take(self, event: Mapping[str, Any]) -> bool:
         """An event; False keeps ansible-runner from writing it to a file of its own as well."""
+        if is_chatter(event):
+            return False
         try:
             self._log.write(event)
             self._watch.take(event)

@@ -119,16 +119,7 @@ def test_with_a_wrong_password_nothing_starts(vaulted, drcli, tmp_path):
         (["-K", "--become-password-file", "EMPTY"], "exclude each other"),
         (["--private-key", "/nowhere"], "/nowhere"),
         (["--forks", "0"], "--forks"),
-        (["-e", ""], "it is empty"),
-        (["-e", "just-words"], "word 1 is not key=value"),
-        (["-e", "pass='canary"], "No closing quotation"),
-        (["-e", '{"pass": "canary"'], "not JSON"),
-        (["-e", '["canary"]'], "not a mapping"),
-        (["-e", "@/nowhere"], "/nowhere: cannot be read"),
-        (["-e", "x={{ 7 * 7 }}"], "x: Jinja is refused"),
-        (["-e", '{"x": [{"y": "{% raw %}canary"}]}'], "x: Jinja is refused"),
-        (["-e", '{"a b": 1}'], "not a mapping of names"),
-        (["-e", '{"x": ' + "[" * 30 + "]" * 30 + "}"], "nested deeper"),
+        (["-e", "x='{{ 7 * 7 }}'"], "x: Jinja is refused"),
     ],
 )
 def test_what_cannot_be_passed_through_is_refused_and_shows_no_value(
