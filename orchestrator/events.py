@@ -179,6 +179,16 @@ class TaskFailed(_Frozen):
     rescued: bool = False
 
 
+class TaskDiffed(_Frozen):
+    """What a task changed in a file on a host, or would change; redacted and bounded."""
+
+    kind: Literal["task_diffed"] = "task_diffed"
+    component: str
+    host: str
+    task: str
+    diff: str
+
+
 class PlaybookFinished(_Frozen):
     """A playbook ended and none of its processes is left; `artifact` is its log."""
 
@@ -294,7 +304,7 @@ Event = Annotated[
     RunStarted | GateStarted | GateCollected | CheckFinished | GateFinished | PlaybookStarted
     | TaskStarted | TaskFailed | PlaybookFinished | ComponentHealthy | ComponentVerified
     | ComponentFailed | ComponentHeld | ComponentBlocked | ComponentTurnedRed | ComponentHeldBack
-    | ComponentWouldRecover | RuleAwaited | RuleApplied | RunFinished,
+    | ComponentWouldRecover | RuleAwaited | RuleApplied | TaskDiffed | RunFinished,
     Field(discriminator="kind"),
 ]  # fmt: skip
 

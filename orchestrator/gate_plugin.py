@@ -20,6 +20,7 @@ import testinfra.backend.base
 import testinfra.backend.ssh
 import testinfra.utils.ansible_runner as testinfra_ansible
 
+from orchestrator.gate_passwords import hand_over_passwords
 from orchestrator.gate_reach import HostUnreachable, Reach
 
 JOB = "DRCLI_GATE_JOB"  # the path of a file
@@ -173,6 +174,12 @@ def _use_inventory(content: dict[str, Any], control_path_dir: str) -> Any:  # no
     )
     testinfra_ansible.AnsibleRunner.get_runner = staticmethod(lambda _inventory_file: runner)
     testinfra.backend.base.CommandResult.__repr__ = _show_result
+    hand_over_passwords(
+        testinfra_ansible,
+        testinfra.backend.base.BaseBackend,
+        testinfra.backend.ssh.SshBackend,
+        Path(control_path_dir),
+    )
     return runner
 
 

@@ -32,7 +32,7 @@ from orchestrator.events import PlaybookOutcome
 from orchestrator.listing import listing
 from orchestrator.pass_through import playbook_words
 from orchestrator.playbook_events import Watch, shortcomings
-from orchestrator.playbook_log import PlaybookLog
+from orchestrator.playbook_log import PlaybookLog, is_chatter
 from orchestrator.project import ansible_setting
 from orchestrator.redaction import Redactor, secret_values
 from orchestrator.work import AnsibleOptions, PlaybookRequest, PlaybookResult, Tell
@@ -41,6 +41,7 @@ POLL = 0.2  # seconds between two looks at the clock and the stop flag
 MOST_FORKS = 50
 LAST_WORDS = 2.0  # seconds between the final stats and the end of ansible-playbook
 LARGEST_RESULT = 200_000  # characters; Ansible's callback leaves a larger result out of its event
+_CALLBACKS = Path(__file__).with_name("ansible_callbacks")
 _ANYTHING = re.compile(r"[\s\S]+")
 
 
@@ -141,10 +142,17 @@ class _Attempt:
 
     def _seen(self) -> list[str]:
         failed = [f"{t.host}: task {t.task!r} failed" for t, _ in self._watch.failed]
-        return [*self._watch.unreachable.values(), *failed, *self._trouble]
+        return [
+            *self._watch.unreachable.values(),
+            *self._watch.really_changed,
+            *failed,
+            *self._trouble,
+        ]
 
     def _take(self, event: Mapping[str, Any]) -> bool:
         """An event; False keeps ansible-runner from writing it to a file of its own as well."""
+        if is_chatter(event):
+            return False
         try:
             self._log.write(event)
             self._watch.take(event)
@@ -203,6 +211,11 @@ def _configured(
         "MAX_EVENT_RES": str(LARGEST_RESULT),
         "AWX_ISOLATED_DATA_DIR": config.artifact_dir,
     }
+    if options.check:
+        config.env |= {
+            "ANSIBLE_CALLBACK_PLUGINS": f"{get_callback_dir()}:{_CALLBACKS}",
+            "ORIGINAL_STDOUT_CALLBACK": "drcli_dry_run",
+        }
     return config
 
 

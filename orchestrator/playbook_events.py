@@ -13,13 +13,15 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from orchestrator.events import HostStats, TaskFailed, TaskStarted
+from orchestrator.events import HostStats, TaskDiffed, TaskFailed, TaskStarted
 from orchestrator.redaction import Redactor, cut
 from orchestrator.ssh import explain
 
 Event = Mapping[str, Any]
 
 LONGEST_REASON = 600
+MOST_DIFFS = 50  # told of one attempt; all of them stand in its log
+_REAL_CHANGE = "drcli: changed, although this is a dry run"  # of drcli_dry_run.py
 _STATS = {
     "ok": "ok",
     "changed": "changed",
@@ -49,7 +51,10 @@ class Watch:
     """
 
     def __init__(
-        self, component: str, tell: Callable[[TaskStarted | TaskFailed], None], redactor: Redactor
+        self,
+        component: str,
+        tell: Callable[[TaskStarted | TaskDiffed | TaskFailed], None],
+        redactor: Redactor,
     ) -> None:
         self._component = component
         self._tell = tell
@@ -61,16 +66,20 @@ class Watch:
         self._lines: deque[str] = deque(maxlen=_LAST_LINES)
         self.stats: dict[str, HostStats] | None = None
         self.failed: list[tuple[TaskFailed, str]] = []
+        self.really_changed: list[str] = []
+        self._diffs = 0
         self.unreachable: dict[str, str] = {}
         self._unmatched: set[str] = set()
         self.misnamed: list[str] = []
         self.asked = ""
         self.task = ""
 
-    def take(self, event: Event) -> None:
+    def take(self, event: Event) -> None:  # noqa: C901 -- one case for each kind
         """Take the next event; unknown kinds are nothing to worry about."""
         data: Event = event.get("event_data") or {}
         host = str(data.get("host") or "")
+        if _REAL_CHANGE in str(event.get("stdout") or "").splitlines():
+            self._change_really(data, host)
         match event.get("event"):
             case "playbook_on_task_start":
                 self._start(data)
@@ -82,6 +91,8 @@ class Watch:
                 self._fail(data, host, str(event.get("stdout") or ""))
             case "runner_on_unreachable":
                 self._lose(data, host, str(event.get("stdout") or ""))
+            case "runner_on_file_diff":
+                self._diff(data, host, str(event.get("stdout") or ""))
             case "playbook_on_no_hosts_matched":
                 self._miss(data)
             case "playbook_on_vars_prompt":
@@ -149,6 +160,22 @@ class Watch:
         path = str(data.get("task_path") or "")
         self._open.append(_Failure(told=told, path=path, number=self._tasks))
 
+    def _diff(self, data: Event, host: str, stdout: str) -> None:
+        self._diffs += 1
+        said = self._redactor.message(stdout)
+        if said and self._diffs <= MOST_DIFFS:
+            task = self._redactor.message(str(data.get("task") or ""), 300)
+            self._tell(TaskDiffed(component=self._component, host=host, task=task, diff=said))
+
+    def _change_really(self, data: Event, host: str) -> None:
+        """A dry run that changes something is none."""
+        task = self._redactor.message(str(data.get("task") or ""), 300)
+        path = str(data.get("task_path") or "")
+        self.really_changed.append(
+            f"{host}: task {task!r}{f' ({path})' if path else ''} has `check_mode: false`: "
+            "in this dry run it changed something all the same"
+        )
+
     def _lose(self, data: Event, host: str, stdout: str) -> None:
         said = self._redactor.message(_message(data.get("res") or {}, stdout))
         self.unreachable.setdefault(host, explain(host, said))
@@ -168,7 +195,7 @@ class Watch:
 
 def shortcomings(watch: Watch, hosts: tuple[str, ...], rc: int | None) -> tuple[str, ...]:
     """Every reason why the attempt did not succeed on exactly these hosts; none when it did."""
-    reasons = list(watch.unreachable.values())
+    reasons = [*watch.unreachable.values(), *watch.really_changed]
     for told, path in watch.failed:
         place = f" ({path})" if path else ""
         said = cut(told.message, LONGEST_REASON)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 from collections.abc import Mapping
 from pathlib import Path
 from types import TracebackType
@@ -16,7 +17,14 @@ from orchestrator.state_directory import make_private
 LONGEST_TEXT = 16_000  # characters of one text of an event
 LONGEST_LOG = 16 * 1024 * 1024  # characters of one log; after that only what failed, and the end
 _ALWAYS = {"playbook_on_stats", "runner_on_failed", "runner_on_unreachable", "error"}
+# With -vvv in ansible.cfg: what goes over a connection, `no_log` or not.
+_CHATTER = re.compile(r"\s*<[^>\n]*> ")
 _LEFT_OUT = {"runner_ident", "parent_uuid", "pid", "end_line", "start_line"}
+
+
+def is_chatter(event: Mapping[str, object]) -> bool:
+    """Whether it shows what goes over a connection: commands and results, censored by nobody."""
+    return event.get("event") == "verbose" and bool(_CHATTER.match(str(event.get("stdout"))))
 
 
 class PlaybookLog:

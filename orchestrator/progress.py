@@ -28,6 +28,7 @@ from orchestrator.events import (
     PlaybookStarted,
     RuleApplied,
     RuleAwaited,
+    TaskDiffed,
     TaskFailed,
     TaskStarted,
 )
@@ -80,6 +81,7 @@ class ComponentProgress:
     gate_seconds: float = 0.0
     task: str = ""
     failures: tuple[TaskFailed, ...] = ()
+    diffs: tuple[TaskDiffed, ...] = ()
     collected: int = 0
     passed: int = 0
     failing: tuple[CheckFinished, ...] = ()
@@ -111,7 +113,7 @@ def planned_progress(component: PlannedComponent) -> ComponentProgress:
 
 
 _GateEvent = GateStarted | GateCollected | CheckFinished | GateFinished
-_PlaybookEvent = PlaybookStarted | TaskStarted | TaskFailed | PlaybookFinished
+_PlaybookEvent = PlaybookStarted | TaskStarted | TaskDiffed | TaskFailed | PlaybookFinished
 _Verdict = (
     ComponentHealthy
     | ComponentVerified
@@ -133,7 +135,7 @@ def progress_after(was: ComponentProgress, event: ComponentEvent) -> ComponentPr
         case GateStarted() | GateCollected() | CheckFinished() | GateFinished():
             again = getattr(event, "purpose", None) is GatePurpose.RECHECK or was.rechecking
             return _after_recheck(was, event) if again else _after_gate(was, event)
-        case PlaybookStarted() | TaskStarted() | TaskFailed() | PlaybookFinished():
+        case PlaybookStarted() | TaskStarted() | TaskDiffed() | TaskFailed() | PlaybookFinished():
             return _after_playbook(was, event)
         case _:
             return _after_verdict(was, event)
@@ -214,9 +216,11 @@ def _after_playbook(was: ComponentProgress, event: _PlaybookEvent) -> ComponentP
     match event:
         case PlaybookStarted(attempt=attempt, playbook=playbook):
             after = replace(was, state=ComponentState.RECOVERING, attempts=attempt, blocked_by=())
-            return replace(after, playbook=playbook, failures=(), played=None)
+            return replace(after, playbook=playbook, failures=(), diffs=(), played=None)
         case TaskStarted(task=task):
             return replace(was, task=task)
+        case TaskDiffed():
+            return replace(was, diffs=(*was.diffs, event))
         case TaskFailed():
             return replace(was, failures=(*was.failures, event))
         case PlaybookFinished(seconds=seconds):

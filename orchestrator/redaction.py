@@ -9,13 +9,19 @@ from __future__ import annotations
 
 import json
 import re
+import shlex
 from collections.abc import Iterable, Mapping
+from urllib.parse import quote
 
 HIDDEN = "********"
 LONGEST = 4_000  # characters of one message
 
 _SHORTEST = 3  # a shorter "secret" would blank out half of every text
 _DEEPEST = 40
+_TELLING = 4  # characters of a secret that was cut
+_FAR = 200  # characters from a cut in which its rest is looked for
+_MAY_BE_CUT = 1_000  # characters of a text whose end may be a cut
+_CUT = re.compile(r"(\.\.\.|…)")
 _KEY = re.compile(
     r"pass(?:word|wd|phrase)|secret|api[_-]?key|private[_-]?key|credential"
     r"|(?:^|[^a-z])(?:pass|token|vault)s?(?:$|[^a-z])",
@@ -69,17 +75,46 @@ class Redactor:
         forms: set[str] = set()
         for secret in secrets:
             parts = [secret, *secret.splitlines()]
-            forms.update(form.strip() for p in parts for form in (p, json.dumps(p)[1:-1]))
+            forms.update(form.strip() for p in parts for form in _written(p))
         long_first = sorted((f for f in forms if len(f) >= _SHORTEST), key=len, reverse=True)
+        self._long = [form for form in long_first if len(form) > _TELLING]
         self._known = re.compile("|".join(map(re.escape, long_first))) if long_first else None
 
     def text(self, text: str) -> str:
         """The text without what is or looks like a secret."""
         if self._known:
-            text = self._known.sub(HIDDEN, text)
+            text = self._without_rests(self._known.sub(HIDDEN, text))
         text = _ARMOUR.sub(HIDDEN, text)
         text = _URL.sub(rf"\g<head>{HIDDEN}", text)
         return _ASSIGNED.sub(rf"\g<head>{HIDDEN}", text)
+
+    def _without_rests(self, text: str) -> str:
+        """The text without what is left of a secret where whoever wrote it has cut: `sesa...`."""
+        pieces = _CUT.split(text)  # text, cut, text, cut, text
+        for place in range(0, len(pieces), 2):
+            if place + 1 < len(pieces) or len(text) >= _MAY_BE_CUT:
+                pieces[place] = self._without_beginning(pieces[place])
+            if place:
+                pieces[place] = self._without_end(pieces[place])
+        return "".join(pieces)
+
+    def _without_beginning(self, text: str) -> str:
+        for form in self._long:
+            at = text.find(form[:_TELLING], max(len(text) - _FAR, 0))
+            while at >= 0:
+                if form.startswith(text[at:]):
+                    return text[:at] + HIDDEN
+                at = text.find(form[:_TELLING], at + 1)
+        return text
+
+    def _without_end(self, text: str) -> str:
+        for form in self._long:
+            at = text.rfind(form[-_TELLING:], 0, _FAR)
+            while at >= 0:
+                if form.endswith(text[: at + _TELLING]):
+                    return HIDDEN + text[at + _TELLING :]
+                at = text.rfind(form[-_TELLING:], 0, at + _TELLING - 1)
+        return text
 
     def value(self, value: object, *, longest: int, depth: int = 0) -> object:
         """The same JSON value, redacted, each text cut at `longest` characters."""
@@ -101,6 +136,13 @@ class Redactor:
     def message(self, text: str, longest: int = LONGEST) -> str:
         """The text redacted, plain and at most `longest` characters, ready to be shown."""
         return cut(self.text(plain(cut(text, longest * 4))), longest)
+
+
+def _written(secret: str) -> tuple[str, ...]:
+    """How a secret may stand in JSON, in Python, on a command line, in an address."""
+    json_ascii, json_text = json.dumps(secret), json.dumps(secret, ensure_ascii=False)
+    url = quote(secret, safe="")
+    return (secret, json_ascii[1:-1], json_text[1:-1], repr(secret)[1:-1], shlex.quote(secret), url)
 
 
 def plain(text: str) -> str:

@@ -273,6 +273,9 @@ def evidence(component: ComponentProgress) -> Iterator[tuple[int, str]]:
     if component.blocked_by:
         yield 0, f"waits for {', '.join(component.blocked_by)}"
     yield from ((0, line) for line in clean_lines(component.reason))
+    for diffed in component.diffs:
+        yield 0, f"difference by task {clean(diffed.task)} on {clean(diffed.host)}"
+        yield from ((1, line) for line in clean_lines(diffed.diff))
     for failure in component.failures:
         yield 0, f"task {failure_title(failure)}"
         yield from ((1, line) for line in clean_lines(failure.message))
@@ -339,6 +342,7 @@ def _component_json(component: ComponentProgress) -> dict[str, object]:
         "failing": [check.model_dump(mode="json") for check in component.failing],
         "unreachable": list(component.gate.unreachable) if component.gate else [],
         "failures": [failure.model_dump(mode="json") for failure in component.failures],
+        "diffs": [diffed.model_dump(mode="json") for diffed in component.diffs],
         "stats": {host: line.model_dump() for host, line in component.stats.items()},
         "log": component.played.artifact if component.played else "",
     }

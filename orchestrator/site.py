@@ -9,7 +9,7 @@ from __future__ import annotations
 from datetime import timedelta
 from itertools import chain, islice
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, Field, ValidationError
 from pydantic_core import ErrorDetails
@@ -161,6 +161,12 @@ def load_site(project: Path, name: str) -> Site:
     if faults:
         raise document.error(faults)
     return site
+
+
+def site_schema() -> dict[str, Any]:
+    """The JSON Schema of a site file, for editors."""
+    schema = Site.model_json_schema()
+    return {"$schema": "https://json-schema.org/draft/2020-12/schema", **schema}
 
 
 def _fault(details: ErrorDetails) -> Fault:

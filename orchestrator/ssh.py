@@ -12,6 +12,10 @@ _WORDS = (
     (re.compile(r"Connection refused"), "connection refused: its SSH server is not running"),
     (re.compile(r"[Tt]imed out|[Tt]imeout"), "no answer in time"),
     (re.compile(r"Could not resolve hostname"), "its name cannot be resolved: use an address"),
+    (
+        re.compile(r"incorrect password attempt|Sorry, try again|no password was provided"),
+        "its sudo does not take the become password",
+    ),
     (re.compile(r"Permission denied"), "permission denied: wrong user or key"),
     (re.compile(r"Connection (?:reset|closed)"), "the connection was closed"),
 )

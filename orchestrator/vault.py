@@ -24,25 +24,33 @@ LIMIT = 60.0  # seconds for a password script
 _LARGEST = 1_048_576  # bytes of a file that is looked through
 _BLOCK = re.compile(r"\$ANSIBLE_VAULT;[^\n]*\n(?:[ \t]*[0-9a-fA-F]+[ \t]*\r?(?:\n|\Z))+")
 _LABEL = re.compile(r"[A-Za-z0-9_.-]{1,64}")
+_PROMPT = "prompt"
 _NO_SECRETS = {"", "true", "false", "yes", "no", "null", "none"}
 _HINT = "Give its password: --vault-password-file FILE, or --vault-id LABEL@SOURCE."
 
 
 def read_passwords(
-    project: Path, ids: Iterable[str], file: Path | None, ask: Callable[[str], str]
+    project: Path,
+    ids: Iterable[str],
+    file: Path | None,
+    ask: Callable[[str], str],
+    *,
+    runs: bool,
 ) -> Passwords:
     """The passwords that a person and the project's ansible.cfg name; `ask` prompts for one.
+
+    What ansible.cfg names is asked or run only where the project is to be run anyway.
 
     Raises:
         InputError: a source cannot be read.
     """
-    configured = [
-        part.strip() for part in ansible_setting(project, "vault_identity_list").split(",")
-    ]
-    sources = [_split(part, project) for part in configured if part]
+    named = [name.strip() for name in ansible_setting(project, "vault_identity_list").split(",")]
+    sources = [_split(name, project) for name in named if name]
+    if default := ansible_setting(project, "vault_password_file"):
+        sources.append(("default", str(project / Path(default).expanduser())))
+    if not runs:
+        sources = [each for each in sources if each[1] != _PROMPT and not _is_program(each[1])]
     sources += [_split(text, Path.cwd()) for text in ids]
-    if file is None and (named := ansible_setting(project, "vault_password_file")):
-        file = project / Path(named).expanduser()
     if file is not None:
         sources.append(("default", str(file)))
     return tuple((label, _password(label, source, ask)) for label, source in sources)
@@ -74,14 +82,18 @@ def _split(text: str, folder: Path) -> tuple[str, str]:
     if not (_LABEL.fullmatch(label) and source):
         raise InputError(f"--vault-id {text}: not LABEL@SOURCE", hint="Write prod@~/.vault-prod.")
     if source in {"prompt", "prompt_ask_vault_pass"}:
-        return label, "prompt"
+        return label, _PROMPT
     return label, str(folder / Path(source).expanduser())
 
 
+def _is_program(source: str) -> bool:
+    return os.access(source, os.X_OK) and Path(source).is_file()
+
+
 def _password(label: str, source: str, ask: Callable[[str], str]) -> str:
-    if source == "prompt":
+    if source == _PROMPT:
         found = ask(f"Vault password ({label})")
-    elif os.access(source, os.X_OK) and Path(source).is_file():
+    elif _is_program(source):
         found = _told_by(label, Path(source))
     else:
         try:

@@ -21,13 +21,14 @@ from orchestrator.events import (
     GatePurpose,
     HostStats,
     PlaybookOutcome,
+    TaskDiffed,
     TaskFailed,
     TaskStarted,
 )
 from orchestrator.jinja import holds_template
 from orchestrator.redaction import secret_values
 
-Progress = GateCollected | CheckFinished | TaskStarted | TaskFailed
+Progress = GateCollected | CheckFinished | TaskStarted | TaskDiffed | TaskFailed
 Tell = Callable[[Progress], None]
 
 _SHORTEST = 8  # characters of an extra variable that is taken for a secret whatever it is called

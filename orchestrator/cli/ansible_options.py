@@ -60,14 +60,20 @@ def ansible_options(command: Command) -> Command:
 
 
 def vault_passwords(
-    project: Path, vault_id: tuple[str, ...], vault_password_file: Path | None
+    project: Path,
+    vault_id: tuple[str, ...],
+    vault_password_file: Path | None,
+    *,
+    runs: bool = False,
 ) -> Passwords:
     """The vault passwords that were named, asked for where that was wanted.
+
+    Of what ansible.cfg names nothing is run, unless the project is run anyway.
 
     Raises:
         InputError: one of them cannot be read.
     """
-    return read_passwords(project, vault_id, vault_password_file, _ask)
+    return read_passwords(project, vault_id, vault_password_file, _ask, runs=runs)
 
 
 def build_options(  # noqa: PLR0913 -- one for each option, by name
@@ -97,7 +103,7 @@ def build_options(  # noqa: PLR0913 -- one for each option, by name
             "--ask-become-pass and --become-password-file exclude each other", hint="Give one."
         )
     variables = parse_extra_vars(extra_vars)
-    vault = vault_passwords(project, vault_id, vault_password_file)
+    vault = vault_passwords(project, vault_id, vault_password_file, runs=True)
     known = opened(folder, project / "playbooks", vault)
     password = _ask("BECOME password") if ask_become_pass else None
     if become_password_file:
@@ -210,6 +216,13 @@ def _require_memory() -> None:
 
 
 def _ask(prompt: str) -> str:
+    try:
+        with Path("/dev/tty").open("rb"):
+            pass
+    except OSError:
+        raise InputError(
+            f"{prompt}: there is no terminal to ask at", hint="Give it by a file."
+        ) from None
     answer: str = click.prompt(prompt, hide_input=True, err=True)
     return answer
 

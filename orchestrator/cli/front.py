@@ -12,6 +12,7 @@ from orchestrator import __version__
 COMMANDS: dict[str, tuple[str, str]] = {
     "validate": ("orchestrator.cli.plan", "Check a site file and everything it names."),
     "plan": ("orchestrator.cli.plan", "Show what a recovery would do, in which order."),
+    "schema": ("orchestrator.cli.plan", "Print the JSON Schema of site.yml, for editors."),
     "recover": (
         "orchestrator.cli.recover",
         "Bring a site back, each component proven by its gate.",

@@ -1,7 +1,8 @@
-"""`drcli validate` and `plan`: what can be known before anything is touched."""
+"""`drcli validate`, `plan` and `schema`: what can be known before anything is touched."""
 
 from __future__ import annotations
 
+import json
 import shlex
 from collections.abc import Iterator
 from pathlib import Path
@@ -16,12 +17,15 @@ from orchestrator.errors import InputError, join_errors, noting
 from orchestrator.plan import Component, Plan, make_plan
 from orchestrator.project import find_project, site_names
 from orchestrator.report import duration
-from orchestrator.site import Site
+from orchestrator.site import Site, site_schema
 
 
 @click.command()
 @click.option("--site", help="The site, a folder of inventories/; without it, every site.")
-def validate(*, site: str | None) -> None:
+@vault_options
+def validate(
+    *, site: str | None, vault_id: tuple[str, ...], vault_password_file: Path | None
+) -> None:
     """Check sites: site file, inventory, playbooks and gates. Tells every mistake, with its place.
 
     Example: drcli validate --site hosting-a
@@ -32,11 +36,12 @@ def validate(*, site: str | None) -> None:
         raise InputError(
             f"no site in {project / 'inventories'}", hint="Make inventories/SITE/site.yml."
         )
+    vault = vault_passwords(project, vault_id, vault_password_file)
     console, errors = Console(), list[InputError]()
     for name in names:
         told = "WRONG"
         with noting(errors):
-            plan = make_plan(project, *load(project, name))
+            plan = make_plan(project, *load(project, name, vault=vault))
             _warn(console, plan)
             told = f"ok: {_size(plan)}"
         console.line(f"inventories/{name}/site.yml: {told}")
@@ -68,11 +73,7 @@ def plan(  # noqa: PLR0913 -- one for each option
     Example: drcli plan --site hosting-a --layer storage
     """
     project = find_project()
-    vault = (
-        vault_passwords(project, vault_id, vault_password_file)
-        if vault_id or vault_password_file
-        else ()
-    )
+    vault = vault_passwords(project, vault_id, vault_password_file)
     made = make_plan(
         project,
         *load(project, site, vault=vault),
@@ -94,6 +95,15 @@ def plan(  # noqa: PLR0913 -- one for each option
     chosen += [f"--limit={limit}"] * bool(limit) + [f"--from={start}"] * bool(start)
     command = shlex.join(["drcli", "recover", "--site", site, *chosen])
     console.line(f"Ready: {_size(made)}. Next: {command}")
+
+
+@click.command()
+def schema() -> None:
+    """Print the JSON Schema of site.yml: what an editor needs to complete and check one.
+
+    Example: drcli schema > site.schema.json
+    """
+    click.echo(json.dumps(site_schema(), indent=2))
 
 
 def _warn(console: Console, made: Plan) -> None:

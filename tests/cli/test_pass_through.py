@@ -7,7 +7,9 @@ import json
 
 import pytest
 from small_site import SmallSite
+from sshd import Sshd
 
+from orchestrator import attempt
 from orchestrator.events import PlaybookOutcome
 
 
@@ -101,3 +103,128 @@ def test_check_mode_changes_nothing_and_shows_the_difference(site):
     assert not target.exists()
     assert result.stats["h1"].changed == 1
     assert "+new-line" in json.dumps(site.log())
+
+
+@pytest.mark.parametrize("written", ["false", "'{{ not ansible_check_mode }}'"])
+def test_a_dry_run_that_changes_something_all_the_same_is_no_success(site, written):
+    target = site.project / "made"
+    tasks = f"""
+        - name: Make a file
+          ansible.builtin.copy: {{content: real, dest: {target}, mode: '0600'}}
+          check_mode: {written}
+        - name: Look only
+          ansible.builtin.command: echo seen
+          changed_when: false
+          check_mode: false
+        """
+    site.pass_through(check=True)
+    result = site.play(tasks, hosts=("h1",))
+    assert target.exists()
+    assert result.outcome is PlaybookOutcome.FAILED
+    [reason] = result.reasons
+    assert "h1: task 'Make a file'" in reason
+    assert "check_mode: false" in reason
+
+
+# Passwords and keys. What stands in for sudo takes one password, for anybody.
+
+BECOME = "canary open sesame"
+SUDO = f"""\
+#!/bin/sh
+echo "$*" >>LOG
+while [ $# -gt 0 ]; do case $1 in
+  -p) prompt=$2; shift 2;;
+  -u) shift 2;;
+  -*) shift;;
+  *) break;;
+esac; done
+printf %s "$prompt" >&2
+IFS= read -r given
+[ "$given" = "{BECOME}" ] && exec "$@"
+echo "Sorry, try again." >&2
+exit 1
+"""
+TASK = "- name: Do it\n  ansible.builtin.raw: 'true'\n"
+UP = "def test_a(host):\n    assert host.run('echo up; cat').stdout == 'up\\n'\n"
+
+
+@pytest.fixture
+def asking(site, monkeypatch):
+    """The site, with hosts on which sudo asks for a password."""
+    site.write("group_vars/servers.yml", "ansible_become: true\nansible_become_user: operator\n")
+    path = site.write("bin/sudo", SUDO.replace("LOG", str(site.project / "log")))
+    path.chmod(0o755)
+    environment = gate_and_playbook_path(path.parent)
+    monkeypatch.setattr("orchestrator.gate.environment", environment)
+    monkeypatch.setattr("orchestrator.playbook.environment", environment)
+    return site
+
+
+def gate_and_playbook_path(folder):
+    def environment(*words):
+        found = attempt.environment(*words)
+        return {**found, "PATH": f"{folder}:{found['PATH']}"}
+
+    return environment
+
+
+def test_the_become_password_reaches_playbook_and_gate_and_no_command(asking):
+    asking.pass_through(become_password=BECOME)
+    assert ok(asking.play(TASK))
+    assert green(asking.check(UP))
+    assert BECOME not in (asking.project / "log").read_text()
+
+
+@pytest.mark.parametrize("password", [None, "canary shut"])
+def test_without_the_right_become_password_both_are_red(asking, password):
+    asking.pass_through(become_password=password)
+    assert asking.play(TASK).outcome is PlaybookOutcome.FAILED
+    result = asking.check(UP)
+    assert not result.green
+    assert "canary" not in str(result)
+    if password:
+        assert "sudo does not take the become password" in "; ".join(result.reasons)
+
+
+def test_a_become_password_of_the_inventory_wins_as_it_does_with_ansible(asking):
+    asking.write("host_vars/h1.yml", f"ansible_become_pass: {BECOME}\n")
+    asking.write("host_vars/h2.yml", f"ansible_become_password: {BECOME}\n")
+    asking.pass_through(become_password="canary shut")
+    assert ok(asking.play(TASK))
+    assert green(asking.check(UP))
+
+
+def test_an_ssh_password_of_the_inventory_is_in_no_argument_of_a_gate(site, monkeypatch):
+    site.fake_ssh(monkeypatch)
+    fake = site.write(
+        "bin/sshpass",
+        f'#!/bin/sh\necho "$*" >>{site.project}/log\ncat "$2" >>{site.project}/given\n'
+        'shift 2\nexec "$@"\n',
+    )
+    fake.chmod(0o755)
+    site.write("host_vars/s1.yml", 'ansible_user: root\nansible_password: "canary:@/%7"\n')
+    assert green(site.check("def test_a(host): assert host.run('true').rc == 0\n", ("s1",)))
+    assert "canary" not in (site.project / "log").read_text()
+    assert (site.project / "given").read_text().splitlines()[0] == "canary:@/%7"
+
+
+@pytest.fixture
+def server(tmp_path):
+    """An SSH server on loopback that takes the key `id` alone."""
+    server = Sshd(tmp_path / "sshd")
+    yield server
+    server.stop()
+
+
+@pytest.mark.parametrize("key", ["id", "other"])
+def test_the_private_key_given_is_the_one_that_is_used(site, server, key):
+    site.inventory.write_text(
+        json.dumps({"all": {"children": {"servers": {"hosts": {"s1": server.variables}}}}})
+    )
+    site.pass_through(private_key=server.folder / key)
+    played = site.play("- ansible.builtin.ping:", hosts=("s1",))
+    checked = site.check("def test_a(host): assert host.run('true').rc == 0\n", ("s1",))
+    assert (ok(played), green(checked)) == (key == "id", key == "id")
+    if key == "other":
+        assert "s1: unreachable" in "; ".join(played.reasons)
+        assert "s1: unreachable" in "; ".join(checked.reasons)

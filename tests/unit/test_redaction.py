@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import json
+import shlex
 import time
+from urllib.parse import quote
 
 import pytest
 from hypothesis import given
@@ -123,3 +125,35 @@ def test_no_text_makes_it_slow(piece):
 def test_a_secret_at_the_edge_of_a_cut_is_not_shown_in_part():
     text = "x" * 3_990 + f"password={CANARY * 50}" + "y" * 10_000
     assert "4711" not in Redactor().message(text)
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "it is open-ses...",
+        "{'x': 'open-ses…",
+        "...n-sesame' then",
+        "x" * 2000 + "open-sesa",
+        "open-...same",
+    ],
+)
+def test_what_is_left_of_a_secret_where_a_text_was_cut_is_taken_out(text):
+    said = Redactor(["open-sesame"]).text(text)
+    assert "open" not in said
+    assert "same" not in said
+    assert HIDDEN in said
+
+
+@pytest.mark.parametrize("text", ["it opens...", "... is the same", "openly… to all", "x... y"])
+def test_what_only_resembles_a_secret_at_a_cut_stays(text):
+    assert Redactor(["open-sesame"]).text(text) == text
+
+
+def test_many_cuts_do_not_make_it_slow():
+    Redactor([f"secret-{number}" * 20 for number in range(50)]).text("secr..." * 2_000)
+
+
+@pytest.mark.parametrize("how", [json.dumps, repr, shlex.quote, lambda s: quote(s, safe="")])
+def test_a_secret_is_known_however_it_is_written(how):
+    secret = 'it\'s "a" pass/é%'
+    assert Redactor([secret]).text(f"<{how(secret).strip(chr(39) + chr(34))}>").count("pass") == 0
