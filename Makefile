@@ -9,13 +9,14 @@ export PATH := $(CURDIR)/$(BIN):$(PATH)
 PACKAGES := python3 python3-venv podman runc mmdebstrap \
             iproute2 kmod btrfs-progs xfsprogs openssh-client openssh-server
 
-.PHONY: help setup demo test unit check cuts clean
+.PHONY: help setup demo test unit check faults cuts clean
 
 help:
 	@echo "make demo   bring the lab up, cut its power, recover it, say what was lost, take it down"
 	@echo "make test   every linter and every test, the recovery on the lab included"
 	@echo "make unit   the tests that run anywhere in seconds"
 	@echo "make check  every linter"
+	@echo "make faults every fault of the lab's catalogue, every service stopped; half an hour, FAULT=name for one"
 	@echo "make cuts   ten power cuts in a row under load, and one that takes the primary's disks"
 	@echo "make clean  take every lab down and remove what setup made here"
 
@@ -55,6 +56,10 @@ check: setup
 	$(BIN)/yamllint --strict .
 	$(BIN)/ansible-lint
 
+# Goes on where it was interrupted: what is done stands in build/faults.json.
+faults: setup
+	PYTHONPATH=tests $(BIN)/python tests/reliability/faults.py $(FAULT)
+
 clean:
 	-[ -x $(BIN)/drcli ] && $(BIN)/drcli lab purge --images
-	rm -rf $(VENV) collections
+	rm -rf $(VENV) collections build

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import os
 import subprocess
 import sys
 from dataclasses import dataclass
@@ -15,7 +16,9 @@ from ruamel.yaml import YAML
 PROJECT = Path(__file__).parents[1]
 SITE = "hosting-a"
 DRCLI = Path(sys.executable).with_name("drcli")
-NAME = f"tests-{hashlib.sha256(str(PROJECT).encode()).hexdigest()[:6]}"
+# DRCLI_TESTS_LAB names another lab than that of this checkout's tests.
+OWN = f"tests-{hashlib.sha256(str(PROJECT).encode()).hexdigest()[:6]}"
+NAME = os.environ.get("DRCLI_TESTS_LAB", OWN)
 FOLDER = Path("/var/lib/drcli/labs") / NAME
 HOSTS = ("-i", f"inventories/{SITE}/hosts.yml", "-i", f"{FOLDER}/hosts.yml")
 
@@ -64,9 +67,9 @@ class Lab:
         assert ended.code == 0, f"drcli {' '.join(words)}: {ended}"
         return ended
 
-    def recover(self, *words: str) -> Ended:
+    def recover(self, *words: str, timeout: float = 900) -> Ended:
         """Recover the site; its events are in what is returned."""
-        return self("recover", "--json", *words)
+        return self("recover", "--json", *words, timeout=timeout)
 
     def checks(self, *components: str) -> list[dict]:
         """Run gates alone, all when none is named; return what each check said."""

@@ -63,6 +63,24 @@ WantedBy=multi-user.target
 """
 
 
+HELD = {"expect": "held", "reason": "srv1", "undo": "true"}
+MENDED = {"expect": "recovered", "proof": "true"}
+FAULTS = [
+    {"name": name, "explains": "The server is broken.", "effect": "Nobody takes notes.",
+     "component": "notes", "hosts": ["srv1"], **more}
+    for name, more in {
+        "unmounted": HELD | {"script": "systemctl stop notes; umount $notes",
+                             "undo": "mount -t btrfs /dev/data0 $notes; systemctl start notes"},
+        "stays-off": HELD | {"power": "stays-off"},
+        "disk-out": HELD | {"disk": {"name": "data0", "do": "detach"}},
+        "disk-blank": MENDED | {"disk": {"name": "data0", "do": "blank"}},
+        "disk-noise": MENDED | {"disk": {"name": "data0", "do": "corrupt", "length": "1M"}},
+        "late": HELD | {"boot_delay": 300},
+        "other-key": HELD | {"host_key": "new"},
+    }.items()
+]  # fmt: skip
+
+
 def make_tiny_site(project: Path, *, packages: list[str]) -> Path:
     """Write the project; `packages` are those of a site whose image is likely to be there."""
     lab = project / "inventories" / SITE / "lab"
@@ -88,6 +106,7 @@ def make_tiny_site(project: Path, *, packages: list[str]) -> Path:
         "seed_writes": 5,
         "after_cut": [{"hosts": ["srv2"], "script": "touch /root/left-by-the-cut"}],
     })  # fmt: skip
+    _write(lab / "faults.yml", {"prelude": "notes=/srv/notes", "faults": FAULTS})
     _write(lab / "provision" / "outside.yml", _play("clients", [
         _copy(WRITER, "/root/writer"),
         _copy(READER, "/root/reader"),

@@ -4,25 +4,22 @@ from __future__ import annotations
 
 import json
 import time
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
 from dataclasses import asdict
-from typing import Any
 
 import click
-from rich.console import Console
-from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
 from rich.table import Table
 
+from orchestrator.cli.lab_break import break_
+from orchestrator.cli.lab_shared import HOSTS, NAME, SITE, load_lab, print_table, progress
 from orchestrator.lab import hosts as lab_hosts
 from orchestrator.lab import power
-from orchestrator.lab.definition import Definition, load_definition
+from orchestrator.lab.broken import read_broken
+from orchestrator.lab.definition import LabHost, load_definition
 from orchestrator.lab.image import remove_images
-from orchestrator.lab.instance import Instance, default_name, make_instance, require_instance
+from orchestrator.lab.instance import default_name, make_instance
 from orchestrator.lab.lab_lock import lab_lock
 from orchestrator.lab.ledger import await_writes, verdict, writing
 from orchestrator.lab.machine import check_root
-from orchestrator.lab.progress import Step, Tell
 from orchestrator.lab.raising import raise_bare, raise_seeded
 from orchestrator.lab.raising import reset as reset_lab
 from orchestrator.lab.removal import purge as purge_all
@@ -30,17 +27,7 @@ from orchestrator.lab.removal import take_down
 from orchestrator.lab.seeded import remove_caches
 from orchestrator.project import find_project
 
-SIGN_OF_LIFE = 5.0  # seconds between two lines of a log
 TOLD = 20  # lost records: enough to see what kind of loss it is
-WIDE = 300  # columns: wider than any row
-SITE = click.option("--site", required=True, metavar="SITE", help="The site the lab is a copy of.")
-NAME = click.option(
-    "--name",
-    envvar="DRCLI_LAB",
-    metavar="NAME",
-    help="Which lab. [default: DRCLI_LAB, or the one of this site and checkout]",
-)
-HOSTS = click.option("--hosts", metavar="PATTERN", help="Globs of host names, comma-separated.")
 
 
 @click.group()
@@ -62,7 +49,7 @@ def up(site: str, *, name: str | None, bare: bool) -> None:
     project = find_project(None)
     definition = load_definition(project, site)
     name = name or default_name(project, site)
-    with lab_lock(name), _progress() as tell:
+    with lab_lock(name), progress() as tell:
         instance = make_instance(project, site, name)
         if bare:
             raise_bare(definition, instance, tell=tell)
@@ -80,39 +67,51 @@ def up(site: str, *, name: str | None, bare: bool) -> None:
 @SITE
 @NAME
 @HOSTS
+@click.option("--feed", metavar="FEED", help="The hosts on this power feed, as A or B.")
 @click.option(
     "--writes",
     type=click.IntRange(0, 100_000),
     default=100,
     show_default=True,
-    help="Cut when each client has had this many writes acknowledged; 0: no client writes.",
+    help="Cut when each client has had this many writes acknowledged; 0, --hosts: none writes.",
 )
-def cut(site: str, *, name: str | None, hosts: str | None, writes: int) -> None:
+def cut(site: str, *, name: str | None, hosts: str | None, feed: str | None, writes: int) -> None:
     """Cut the power in the middle of writing: everything ends at once, nothing is asked.
 
-    The whole hosting room loses what its disks had not flushed; with --hosts, some hosts end.
+    The whole hosting room loses what its disks had not flushed. With --feed or --hosts a part of it
+    ends at once, but its disks keep what was written to them: all disks stand on one file system,
+    which can only lose what was not flushed for everybody.
 
-    Example: drcli lab cut --site hosting-a
+    Example: drcli lab cut --site hosting-a --feed A
     """
-    definition, instance = _load(site, name)
-    chosen = definition.select(hosts) if hosts else definition.inside
+    if hosts and feed:
+        raise click.UsageError("Say --hosts or --feed, not both.", ctx=click.get_current_context())
+    definition, instance = load_lab(site, name)
+    chosen = definition.select(hosts) if hosts else definition.on_feed(feed) if feed else None
     counts: dict[str, int] = {}
-    with lab_lock(instance.name), _progress() as tell:
+
+    def cut_now() -> tuple[LabHost, ...]:
+        if chosen is None:
+            return power.cut_room(definition, instance)
+        return power.cut_hosts(definition, instance, chosen)
+
+    with lab_lock(instance.name), progress() as tell:
         power.require_made(definition, instance)
-        if hosts:
-            dark = power.cut_hosts(definition, instance, chosen)
-        elif writes and definition.file.writers:
+        if writes and not hosts and definition.file.writers:
             with writing(definition, instance) as state:
                 await_writes(state, writes, tell=tell)
-                dark = power.cut_room(definition, instance)
+                dark = cut_now()
                 counts = state.counts
         else:
-            dark = power.cut_room(definition, instance)
+            dark = cut_now()
     if counts:
         each = ", ".join(f"{count} {kind}" for kind, count in counts.items())
         click.echo(f"{sum(counts.values())} writes acknowledged until the cut: {each}")
     names = ", ".join(host.name for host in dark)
-    click.echo(f"power cut: {names}" if dark else "these hosts were off already")
+    of_feed = f" of feed {feed}" if feed else ""
+    click.echo(f"power cut{of_feed}: {names}" if dark else "these hosts were off already")
+    if chosen is not None and any(host.disks for host in dark):
+        click.echo("their disks keep what was written to them: only a cut of all loses the rest")
     click.echo(f"Next: drcli lab power-on --site {site}")
 
 
@@ -126,13 +125,15 @@ def power_on(site: str, *, name: str | None, hosts: str | None) -> None:
     Example: drcli lab power-on --site hosting-a
     """
     began = time.monotonic()
-    definition, instance = _load(site, name)
+    definition, instance = load_lab(site, name)
     chosen = definition.select(hosts or "*")
-    with lab_lock(instance.name), _progress() as tell:
+    with lab_lock(instance.name), progress() as tell:
         booted = power.power_on(definition, instance, chosen, tell=tell)
     names = ", ".join(host.name for host in booted)
     took = time.monotonic() - began
     click.echo(f"booted in {took:.1f} s: {names}" if booted else "nothing to boot")
+    for host, fault in read_broken(instance).off.items():
+        click.echo(f"{host} stays off: drcli lab break {fault} --undo --site {site}")
     click.echo(f"Next: drcli recover --site {site}")
 
 
@@ -145,8 +146,8 @@ def reset(site: str, *, name: str | None) -> None:
     Example: drcli lab reset --site hosting-a
     """
     began = time.monotonic()
-    definition, instance = _load(site, name)
-    with lab_lock(instance.name), _progress() as tell:
+    definition, instance = load_lab(site, name)
+    with lab_lock(instance.name), progress() as tell:
         reset_lab(definition, instance, tell=tell)
     click.echo(f"lab {instance.name}: seeded state back in {time.monotonic() - began:.1f} s")
 
@@ -163,7 +164,7 @@ def ledger(site: str, *, name: str | None, only: str | None, as_json: bool) -> i
 
     Example: drcli lab ledger --site hosting-a
     """
-    definition, instance = _load(site, name)
+    definition, instance = load_lab(site, name)
     found = verdict(definition, instance, only=only)
     if as_json:
         click.echo(json.dumps({"lab": instance.name, **asdict(found), "total": found.total}))
@@ -190,7 +191,7 @@ def status(site: str, *, name: str | None, as_json: bool) -> int:
 
     Example: drcli lab status --site hosting-a
     """
-    definition, instance = _load(site, name)
+    definition, instance = load_lab(site, name)
     found = lab_hosts.status(definition, instance)
     on, ssh = sum(host.on for host in found), sum(host.ssh for host in found)
     if as_json:
@@ -201,7 +202,7 @@ def status(site: str, *, name: str | None, as_json: bool) -> int:
         power = ("on" if host.on else "off") if host.made else "not made"
         feed = "outside" if host.outside else host.feed
         table.add_row(host.name, host.address, feed, power, "answers" if host.ssh else "silent")
-    _print(table)
+    print_table(table)
     following = (
         f"drcli lab up --site {site}"
         if not all(host.made for host in found)
@@ -229,7 +230,7 @@ def down(*, site: str | None, name: str | None, images: bool) -> None:
         raise click.UsageError("Say which: --site or --name.")
     check_root()
     chosen = name or default_name(find_project(None), str(site))
-    with _progress() as tell:
+    with progress() as tell:
         removed = take_down(chosen, tell=tell)
         if images and remove_images() | remove_caches():
             removed.append("images and snapshots")
@@ -245,7 +246,7 @@ def purge(*, images: bool) -> None:
     """
     began = time.monotonic()
     check_root()
-    with _progress() as tell:
+    with progress() as tell:
         removed = purge_all(tell=tell)
         if images and remove_images() | remove_caches():
             removed.append("images and snapshots")
@@ -253,58 +254,4 @@ def purge(*, images: bool) -> None:
     click.echo(f"removed {', '.join(removed)} in {took:.1f} s" if removed else "no lab was there")
 
 
-def _load(site: str, name: str | None) -> tuple[Definition, Instance]:
-    check_root()
-    project = find_project(None)
-    return load_definition(project, site), require_instance(project, site, name)
-
-
-def _print(table: Table) -> None:
-    """As wide as the terminal; one line a row where there is none: for grep and for a log."""
-    console = Console()
-    if not console.is_terminal:
-        console = Console(width=WIDE)
-    console.print(table)
-
-
-@contextmanager
-def _progress() -> Iterator[Tell]:
-    """Bars on stderr where it is a terminal, plain lines where it is not."""
-    console = Console(stderr=True)
-    if not console.is_terminal:
-        yield _plain(console)
-        return
-    columns = (TextColumn("{task.description}"), BarColumn(), TimeElapsedColumn(),
-               TextColumn("{task.fields[note]}"))  # fmt: skip
-    with Progress(*columns, console=console) as bars:
-        tasks: dict[str, Any] = {}
-
-        def tell(step: Step) -> None:
-            if not step.total:
-                if step.note:
-                    console.print(step.note)
-                return
-            if step.stage not in tasks:
-                tasks[step.stage] = bars.add_task(step.stage, total=step.total, note="")
-            bars.update(tasks[step.stage], completed=step.done, total=step.total, note=step.note)
-
-        yield tell
-
-
-def _plain(console: Console) -> Callable[[Step], None]:
-    """Lines for a log: where a stage begins and ends, remarks, and a sign of life between them."""
-    last = ("", 0.0)
-
-    def tell(step: Step) -> None:
-        nonlocal last
-        now = time.monotonic()
-        edge = step.done in (0, step.total)
-        if not edge and now - last[1] < SIGN_OF_LIFE:
-            return
-        counted = f" {step.done}/{step.total}" if step.total else ""
-        line = f"{step.stage}{counted} {step.note}".rstrip()
-        if line != last[0] and (step.total or step.note):
-            last = (line, now)
-            console.print(line, highlight=False, soft_wrap=True)
-
-    return tell
+lab.add_command(break_)

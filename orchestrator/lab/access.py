@@ -53,18 +53,25 @@ def overlay_text(definition: Definition, instance: Instance) -> str:
 
 def identity(instance: Instance, host: LabHost) -> bytes:
     """A tar archive of what makes a container this host: its keys, its name, its machine id."""
-    key = instance.folder / "host_keys" / host.name
     public = instance.folder / "id_ed25519.pub"
     return archive(
         {
-            "etc/ssh/ssh_host_ed25519_key": (key.read_bytes(), 0o600),
-            "etc/ssh/ssh_host_ed25519_key.pub": (key.with_suffix(".pub").read_bytes(), 0o644),
+            **host_keys(instance, host),
             "root/.ssh/authorized_keys": (public.read_bytes(), 0o600),
             "etc/hosts": (f"127.0.0.1 localhost\n127.0.1.1 {host.name}\n".encode(), 0o644),
             "etc/hostname": (f"{host.name}\n".encode(), 0o644),
             "etc/machine-id": (f"{uuid.uuid4().hex}\n".encode(), 0o444),
         }
     )
+
+
+def host_keys(instance: Instance, host: LabHost) -> dict[str, tuple[bytes, int]]:
+    """The files of the key that known_hosts has for this host: path -> content, mode."""
+    key = instance.folder / "host_keys" / host.name
+    return {
+        "etc/ssh/ssh_host_ed25519_key": (key.read_bytes(), 0o600),
+        "etc/ssh/ssh_host_ed25519_key.pub": (key.with_suffix(".pub").read_bytes(), 0o644),
+    }
 
 
 def archive(files: dict[str, tuple[bytes, int]]) -> bytes:

@@ -133,6 +133,21 @@ class Definition:
             )
         return chosen
 
+    def on_feed(self, feed: str) -> tuple[LabHost, ...]:
+        """The hosts of the hosting room that hang on this power feed.
+
+        Raises:
+            InputError: none does.
+        """
+        chosen = tuple(host for host in self.inside if host.feed == feed)
+        if not chosen:
+            known = ", ".join(sorted({host.feed for host in self.inside}))
+            raise InputError(
+                f"no host of {self.site} is on a power feed {feed!r}",
+                hint=f"Its feeds: {known} (the variable power_feed of hosts.yml).",
+            )
+        return chosen
+
 
 def load_definition(project: Path, site: str) -> Definition:
     """Read a site's inventory and lab.yml.
@@ -147,7 +162,7 @@ def load_definition(project: Path, site: str) -> Definition:
     try:
         file = LabFile.model_validate(document.content)
     except ValidationError as error:
-        raise document.error([*document.faults, *_explain(error)]) from None
+        raise document.error([*document.faults, *explain(error)]) from None
     inventory = load_inventory(path)
     errors: list[InputError] = []
     hosts: list[LabHost] = []
@@ -205,7 +220,7 @@ def size_of(text: object) -> int:
     return int(found[1]) * {"K": 1 << 10, "M": 1 << 20, "G": 1 << 30}[found[2]]
 
 
-def _explain(error: ValidationError) -> list[Fault]:
+def explain(error: ValidationError) -> list[Fault]:
     """Pydantic's findings as faults of a file."""
     return [
         Fault(location=tuple(e["loc"]), what=e["msg"].removeprefix("Value error, "))

@@ -11,6 +11,7 @@ from collections.abc import Sequence
 
 from orchestrator.errors import MachineError, RecoveryError
 from orchestrator.lab.access import archive
+from orchestrator.lab.broken import read_broken
 from orchestrator.lab.definition import Definition, LabHost
 from orchestrator.lab.hosts import await_ssh, boot, running
 from orchestrator.lab.instance import Instance
@@ -51,12 +52,15 @@ def power_on(
 ) -> tuple[LabHost, ...]:
     """Boot those of the hosts that are off, wait for SSH; return them.
 
+    One that a fault keeps off stays off.
+
     Raises:
         RecoveryError: a host did not start or its SSH did not answer in time.
     """
     require_made(definition, instance)
     on = running(definition, instance)
-    dark = tuple(host for host in hosts if host not in on)
+    kept_off = read_broken(instance).off
+    dark = tuple(host for host in hosts if host not in on and host.name not in kept_off)
     if dark and not any(host.disks for host in on):
         restart(definition, instance)
     boot(definition, instance, dark)

@@ -9,6 +9,7 @@ from pathlib import Path
 from orchestrator.errors import MachineError, RecoveryError
 from orchestrator.lab import seeded
 from orchestrator.lab.access import make_access
+from orchestrator.lab.broken import forget_broken
 from orchestrator.lab.definition import Definition
 from orchestrator.lab.hosts import await_ssh, boot, create_hosts, running
 from orchestrator.lab.image import make_image
@@ -34,6 +35,7 @@ class Origin(Enum):
 
 def raise_bare(definition: Definition, instance: Instance, *, tell: Tell) -> None:
     """Bring every host up, bare: booted, on the networks, answering SSH; what is there stays."""
+    forget_broken(instance)
     image = _prepare(definition, instance, tell=tell)
     attach(definition, instance)
     images = dict.fromkeys((host.name for host in definition.hosts), image)
@@ -97,6 +99,7 @@ def reset(definition: Definition, instance: Instance, *, tell: Tell) -> None:
         )
     _whole(instance).unlink(missing_ok=True)
     remove_hosts(instance)
+    forget_broken(instance)
     roll_back(definition, instance)
     seeded.put_back(instance)
     needs = probe_needs(next(iter(snapshot.images.values())))

@@ -14,6 +14,7 @@ from collections.abc import Iterable
 from pathlib import Path
 
 from orchestrator.errors import MachineError, RecoveryError
+from orchestrator.lab.broken import read_broken
 from orchestrator.lab.command import mounts_below, run
 from orchestrator.lab.definition import Definition
 from orchestrator.lab.instance import Instance
@@ -22,6 +23,7 @@ from orchestrator.lab.lab_lock import LABS
 GOING_DOWN = 0x8004587D  # FS_IOC_GOINGDOWN of linux/fs.h: XFS answers nothing any more
 WITHOUT_FLUSH = b"\x02\x00\x00\x00"  # XFS_FSOP_GOING_FLAGS_NOLOGFLUSH
 LOOP_REMOVE = 0x4C81  # LOOP_CTL_REMOVE of linux/loop.h
+MEBIBYTE = 1 << 20
 SMALLEST = 1 << 30  # bytes of a store; mkfs.xfs refuses less than 300 MB
 COPIES = 3  # of every disk there is room for: itself, its snapshot, and what changed
 LET_GO = 20.0  # seconds for the kernel to end the file systems of hosts that were killed
@@ -61,8 +63,9 @@ def make_store(definition: Definition, instance: Instance) -> None:
 
 
 def attach(definition: Definition, instance: Instance) -> None:
-    """Make the disks that are not there, and attach all to their loop devices."""
+    """Make the disks that are not there, and attach all that are in to their loop devices."""
     there = attached()
+    out = read_broken(instance).out
     disk_folder(instance).mkdir(mode=0o700, exist_ok=True)
     for host, disk, size in definition.disks():
         path = disk_file(instance, host.name, disk)
@@ -70,7 +73,7 @@ def attach(definition: Definition, instance: Instance) -> None:
             with path.open("wb") as file:
                 file.truncate(size)  # sparse: it takes what is written
         device = disk_device(definition, instance, host.name, disk)
-        if there.get(device) != str(path):
+        if there.get(device) != str(path) and disk not in out.get(host.name, ()):
             _attach(device, path, behind=there.get(device))
 
 
@@ -78,6 +81,40 @@ def disk_device(definition: Definition, instance: Instance, host: str, disk: str
     """The loop device of a host's disk: always the same one."""
     every = [(h.name, d) for h, d, _ in definition.disks()]
     return instance.loop(1 + every.index((host, disk)))
+
+
+def take_out(definition: Definition, instance: Instance, host: str, disk: str) -> None:
+    """Detach a disk of a host that is off, once the kernel has written what it still had for it.
+
+    Raises:
+        RecoveryError: something still uses it.
+    """
+    device = disk_device(definition, instance, host, disk)
+    until = time.monotonic() + LET_GO
+    while device in attached():
+        run(["losetup", "--detach", str(device)], allow=True)
+        if time.monotonic() > until:
+            raise RecoveryError(
+                f"{device} is still in use after {LET_GO:.0f} s", hint=f"fuser -vm {device}"
+            )
+        time.sleep(PAUSE)
+
+
+def overwrite(path: Path, *, offset: int, length: int) -> None:
+    """Write noise over a range of a disk's file, in bytes: what a failing medium gives back."""
+    with path.open("r+b") as file:
+        end = min(offset + length, os.fstat(file.fileno()).st_size)
+        file.seek(offset)
+        while (left := end - file.tell()) > 0:
+            file.write(os.urandom(min(left, MEBIBYTE)))
+
+
+def blank(path: Path) -> None:
+    """Make a disk what a new one is: as large, and nothing on it."""
+    with path.open("r+b") as file:
+        size = os.fstat(file.fileno()).st_size
+        file.truncate(0)
+        file.truncate(size)
 
 
 def lose_unflushed(instance: Instance) -> None:

@@ -6,7 +6,7 @@ import json
 
 import pytest
 
-minimum_checks = 12
+minimum_checks = 13
 
 # Exits 0 when the kernel has the rules of the file and nothing else.
 EXACTLY_THE_FILE = (
@@ -34,9 +34,10 @@ def addresses(router):
             for entry in shown for found in entry["addr_info"]}  # fmt: skip
 
 
-def test_frr_and_keepalived_run(host):
-    states = host.run("timeout 10 systemctl is-active frr keepalived").stdout.split()
-    assert states == ["active", "active"], f"frr, keepalived: {states}"
+@pytest.mark.parametrize("service", ["frr", "keepalived"])
+def test_its_services_run(host, service):
+    state = host.run("timeout 10 systemctl is-active %s", service).stdout.strip()
+    assert state == "active", f"{service} is {state}"
 
 
 @pytest.mark.parametrize(

@@ -167,6 +167,82 @@ def test_some_hosts_are_cut_alone(tiny):
     assert all(tiny.running().values())
 
 
+def given(lab: TinyLab) -> dict[str, list[str]]:
+    listed = json.loads(lab("break", "--list", "--json").splitlines()[0])["faults"]
+    return {fault["name"]: fault["given"] for fault in listed if fault["given"]}
+
+
+def test_a_feed_is_cut_and_an_unknown_one_is_refused_with_those_there_are(tiny):
+    tiny("reset")
+    said = tiny("cut", "--feed", "B", "--writes", "5")
+    assert "power cut of feed B: srv2\n" in said
+    assert "writes acknowledged until the cut" in said
+    assert tiny.inside("srv1", "systemctl is-active notes") == "active\n"
+    assert "their disks keep" in tiny("cut", "--feed", "A", "--writes", "0")
+    assert "Its feeds: A, B" in tiny("cut", "--feed", "C", code=2)
+    assert "not both" in tiny("cut", "--feed", "A", "--hosts", "srv1", code=2)
+
+
+def test_faults_are_listed_given_and_taken_back(tiny):
+    tiny("reset")
+    assert given(tiny) == {}
+    assert "The server is broken." in tiny("break", "unmounted")
+    assert given(tiny) == {"unmounted": ["srv1"]}
+    assert "given: srv1" in tiny("break", "--list")
+    assert "inactive" in tiny.inside("srv1", "systemctl is-active notes || true")
+    tiny("break", "unmounted", "--undo")
+    assert tiny.inside("srv1", "systemctl is-active notes") == "active\n"
+    assert given(tiny) == {}
+    assert "did you mean 'unmounted'" in tiny("break", "unmuonted", code=2)
+    assert "notes is not on it" in tiny("break", "unmounted", "--host", "srv2", code=2)
+
+
+def test_a_host_that_stays_off_and_a_disk_that_is_out_come_back_with_the_undo(tiny):
+    tiny("reset")
+    tiny("break", "stays-off")
+    assert "srv1 stays off: drcli lab break stays-off --undo" in tiny("power-on")
+    tiny("break", "stays-off", "--undo")
+    assert all(tiny.running().values())
+    tiny("break", "disk-out")
+    tiny("cut", "--writes", "0")
+    tiny("power-on")
+    with pytest.raises(subprocess.CalledProcessError):
+        tiny.inside("srv1", "mount -t btrfs /dev/data0 /srv/notes")
+    tiny("break", "disk-out", "--undo")
+    tiny.inside("srv1", "mount -t btrfs /dev/data0 /srv/notes; test -s /srv/notes/log")
+
+
+@pytest.mark.parametrize("fault", ["disk-blank", "disk-noise"])
+def test_a_disk_that_was_damaged_is_whole_again_after_a_reset(tiny, fault):
+    tiny("reset")
+    tiny("break", fault)
+    with pytest.raises(subprocess.CalledProcessError):
+        tiny.inside("srv1", "mount -t btrfs /dev/data0 /srv/notes")
+    if fault == "disk-blank":
+        assert "has no undo" in tiny("break", fault, "--undo", code=2)
+    tiny("reset")
+    assert re.search(r"^0 of \d+ acknowledged records lost", tiny("ledger"), re.MULTILINE)
+
+
+def test_a_late_host_and_another_key_are_undone_by_a_reset_or_by_hand(tiny):
+    tiny("reset")
+    known = (tiny.folder / "host_keys" / "srv1.pub").read_text().split()[1]
+    shown = "cut -d ' ' -f 2 /etc/ssh/ssh_host_ed25519_key.pub"
+    tiny("break", "other-key")
+    assert tiny.inside("srv1", shown).strip() != known
+    tiny("break", "other-key", "--undo")
+    assert tiny.inside("srv1", shown).strip() == known
+    tiny("break", "late")
+    tiny.expected = 1
+    assert tiny.running() == {"srv1": False, "srv2": True, "client1": True}
+    tiny.expected = 0
+    tiny("break", "late", "--undo")
+    tiny("break", "stays-off")
+    tiny("reset")
+    assert given(tiny) == {}
+    assert all(tiny.running().values())
+
+
 def test_two_labs_of_one_site_stand_side_by_side(tiny):
     other = TinyLab(tiny.project, lab_cache(tiny).parents[1], f"tiny-{uuid.uuid4().hex[:6]}")
     try:

@@ -14,7 +14,7 @@ STOPPED = {
     "directory": ("ldap1", "slapd", "slapd is inactive"),
     "database": ("db2", "postgresql@15-main", "postgresql@15-main is inactive"),
     "dns": ("ns2", "unbound", "unbound is inactive"),
-    "routing": ("r1", "frr", "frr, keepalived: ['inactive', 'active']"),
+    "routing": ("r1", "frr", "frr is inactive"),
     "volumes": ("db2", "postgresql@15-main && umount /srv/volumes", "is not mounted"),
 }
 
