@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import json
 import re
-import shlex
 from collections.abc import Iterable, Mapping
 from urllib.parse import quote
 
@@ -142,7 +141,8 @@ def _written(secret: str) -> tuple[str, ...]:
     """How a secret may stand in JSON, in Python, on a command line, in an address."""
     json_ascii, json_text = json.dumps(secret), json.dumps(secret, ensure_ascii=False)
     url = quote(secret, safe="")
-    return (secret, json_ascii[1:-1], json_text[1:-1], repr(secret)[1:-1], shlex.quote(secret), url)
+    shell = secret.replace("'", "'\"'\"'")  # as shlex.quote has it
+    return (secret, json_ascii[1:-1], json_text[1:-1], repr(secret)[1:-1], shell, url)
 
 
 def plain(text: str) -> str:

@@ -26,7 +26,7 @@ LOOP_REMOVE = 0x4C81  # LOOP_CTL_REMOVE of linux/loop.h
 MEBIBYTE = 1 << 20
 SMALLEST = 1 << 30  # bytes of a store; mkfs.xfs refuses less than 300 MB
 COPIES = 3  # of every disk there is room for: itself, its snapshot, and what changed
-LET_GO = 20.0  # seconds for the kernel to end the file systems of hosts that were killed
+LET_GO = 60.0  # seconds for the kernel to end the file systems of hosts that were killed
 PAUSE = 0.05
 
 

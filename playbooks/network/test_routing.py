@@ -72,8 +72,8 @@ def test_carries_on_what_the_other_router_carried(host):
 
 def test_filters_what_it_forwards(host):
     rules = host.check_output("nft --stateless list ruleset")
-    assert rules.count("policy drop;") == 2, f"input and forward must drop by default:\n{rules}"
-    assert host.run(EXACTLY_THE_FILE).rc == 0, f"not the rules of /etc/nftables.conf:\n{rules}"
+    assert rules.count("policy drop;") == 2, f"nftables: input and forward must drop:\n{rules}"
+    assert host.run(EXACTLY_THE_FILE).rc == 0, f"nftables: not the rules of its file:\n{rules}"
 
 
 def test_learned_the_other_routers_by_ospf(host, variables, others, on):

@@ -66,7 +66,7 @@ def test_everything_is_mirrored(host, mirror, kind):
 
 def test_it_was_scrubbed_after_this_boot(host, mount_point):
     state = host.run("timeout 10 systemctl is-active volumes-scrub.service").stdout.strip()
-    assert state == "active", f"the scrub of this boot is {state}, not finished"
+    assert state == "active", f"volumes-scrub is {state}: not read through since this boot"
     errors = host.check_output("timeout 20 btrfs scrub status -R %s", mount_point)
     assert "uncorrectable_errors: 0" in errors, f"last scrub: {errors}"
 
