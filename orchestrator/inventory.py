@@ -28,6 +28,7 @@ _REFUSED = (
 
 
 Passwords = tuple[tuple[str, str], ...]  # of vaults: label and password
+_VAULT = "Give the vault's password: --vault-password-file FILE, or --vault-id LABEL@SOURCE."
 
 
 class Inventory:
@@ -186,7 +187,8 @@ def load_inventory(*paths: Path, vault: Passwords = ()) -> Inventory:
 
     loader = DataLoader()
     secrets = [(label, VaultSecret(password.encode())) for label, password in vault]
-    loader.set_vault_secrets(secrets)
+    if secrets:
+        loader.set_vault_secrets(secrets)
     VaultSecretsContext._current = VaultSecretsContext(secrets)  # noqa: SLF001 -- else only once
     for path in paths:
         _refuse_plugin(loader, path)
@@ -246,11 +248,12 @@ def own_configuration() -> Iterator[None]:
 
 def _refused(path: Path, error: BaseException) -> InputError:
     """Ansible's message, with the place in the file where Ansible knows one."""
+    hint = _VAULT if "vault" in str(error).lower() else "Correct what Ansible names."
     cause: BaseException | None = error
     while cause is not None:
         origin: Any = getattr(cause, "obj", None)
         if getattr(origin, "line_num", None):
             place = f"{origin.path}:{origin.line_num}:{origin.col_num or 1}"
-            return InputError(f"{place}: {one_line(error)}", hint="Correct what Ansible names.")
+            return InputError(f"{place}: {one_line(error)}", hint=hint)
         cause = cause.__cause__ or cause.__context__
-    return InputError(f"{path}: {one_line(error)}", hint="Correct what Ansible names.")
+    return InputError(f"{path}: {one_line(error)}", hint=hint)

@@ -99,6 +99,17 @@ def test_without_its_password_nothing_starts(vaulted, drcli, command):
     assert "No run" in drcli("runs", cwd=vaulted).stdout
 
 
+def test_a_plan_of_what_is_encrypted_says_which_option_opens_it(make_project, drcli, password):
+    project = make_project(ONE)
+    variables = project / "inventories/room-a/group_vars/imaging.yml"
+    variables.parent.mkdir()
+    variables.write_text(vault(password, "encrypt", text=f"pin: {PIN}\n"))
+    for command in ("plan", "validate"):
+        done = recover(drcli, project, code=2, command=command)
+        assert "hint: Give the vault's password: --vault-password-file" in done.stderr
+        recover(drcli, project, "--vault-password-file", password, command=command)
+
+
 def test_with_a_wrong_password_nothing_starts(vaulted, drcli, tmp_path):
     wrong = tmp_path / "wrong"
     wrong.write_text("close sesame")

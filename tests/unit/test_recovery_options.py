@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import time
 from dataclasses import replace
 
 import pytest
-from engine import FakeGates, FakePlaybooks, options, plan_of, run_to_end, verdicts
+from engine import PATIENCE, FakeGates, FakePlaybooks, options, plan_of, run_to_end, verdicts
 
 from orchestrator.events import (
     GatePurpose,
@@ -51,7 +52,15 @@ def test_what_comes_before_and_is_down_fails_and_blocks_what_stands_on_it():
 def test_what_comes_before_and_turns_red_later_is_not_touched_either():
     playbooks = FakePlaybooks()
     gates = FakeGates(green={"routing"}, repaired_by=playbooks)
-    playbooks.during = {"dns": lambda: gates.green.discard("routing")}
+
+    def fall():
+        gates.green.discard("routing")
+        deadline = time.monotonic() + PATIENCE
+        while gates.asked.count(("routing", GatePurpose.RECHECK)) < 2:
+            assert time.monotonic() < deadline
+            time.sleep(0.001)
+
+    playbooks.during = {"dns": fall}
     plan = from_("dns")
     plan = replace(plan, components=tuple(replace(c, recheck=0.001) for c in plan.components))
     states = verdicts(run_to_end(plan, playbooks, gates))
