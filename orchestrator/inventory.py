@@ -181,15 +181,11 @@ def load_inventory(*paths: Path, vault: Passwords = ()) -> Inventory:
         from ansible.inventory.data import InventoryData  # noqa: PLC0415
         from ansible.inventory.manager import InventoryManager  # noqa: PLC0415
         from ansible.parsing.dataloader import DataLoader  # noqa: PLC0415
-        from ansible.parsing.vault import VaultSecret, VaultSecretsContext  # noqa: PLC0415
         from ansible.plugins.loader import inventory_loader  # noqa: PLC0415
         from ansible.vars.manager import VariableManager  # noqa: PLC0415
 
     loader = DataLoader()
-    secrets = [(label, VaultSecret(password.encode())) for label, password in vault]
-    if secrets:
-        loader.set_vault_secrets(secrets)
-    VaultSecretsContext._current = VaultSecretsContext(secrets)  # noqa: SLF001 -- else only once
+    _use_vault(loader, vault)
     for path in paths:
         _refuse_plugin(loader, path)
     path = paths[0]
@@ -216,6 +212,16 @@ def load_inventory(*paths: Path, vault: Passwords = ()) -> Inventory:
     if not inventory.all_hosts:
         raise InputError(f"{paths[0]}: no host in it", hint="Write groups with `hosts:`.")
     return inventory
+
+
+def _use_vault(loader: Any, vault: Passwords) -> None:  # noqa: ANN401 -- Ansible is untyped
+    """Have Ansible open what is encrypted: whole files at once, single values when asked for."""
+    from ansible.parsing.vault import VaultSecret, VaultSecretsContext  # noqa: PLC0415
+
+    secrets = [(label, VaultSecret(password.encode())) for label, password in vault]
+    if secrets:
+        loader.set_vault_secrets(secrets)
+    VaultSecretsContext._current = VaultSecretsContext(secrets)  # noqa: SLF001 -- else only once
 
 
 def _refuse_plugin(loader: Any, path: Path) -> None:  # noqa: ANN401 -- Ansible is untyped
