@@ -4,21 +4,25 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 SITE := hosting-a
+SCENARIO := network storage applications
 export PATH := $(CURDIR)/$(BIN):$(PATH)
 
 PACKAGES := python3 python3-venv podman runc mmdebstrap \
             iproute2 kmod btrfs-progs xfsprogs openssh-client openssh-server
 
-.PHONY: help setup demo test unit check faults cuts clean
+.PHONY: help setup demo test unit check faults cuts molecule molecule-red pipeline clean
 
 help:
-	@echo "make demo   bring the lab up, cut its power, recover it, say what was lost, take it down"
-	@echo "make test   every linter and every test, the recovery on the lab included"
-	@echo "make unit   the tests that run anywhere in seconds"
-	@echo "make check  every linter"
-	@echo "make faults every fault of the lab's catalogue, every service stopped; half an hour, FAULT=name for one"
-	@echo "make cuts   ten power cuts in a row under load, and one that takes the primary's disks"
-	@echo "make clean  take every lab down and remove what setup made here"
+	@echo "make demo          bring the lab up, cut its power, recover it, say what was lost, take it down"
+	@echo "make test          every linter and every test, the recovery on the lab included"
+	@echo "make unit          the tests that run anywhere in seconds"
+	@echo "make check         every linter"
+	@echo "make faults        every fault of the lab's catalogue, every service stopped; half an hour, FAULT=name for one"
+	@echo "make cuts          ten power cuts in a row under load, and one that takes the primary's disks"
+	@echo "make molecule      each layer's playbooks and gates on a lab of its own; SCENARIO=network: one layer"
+	@echo "make molecule-red  regressions are planted in a copy, and Molecule has to end red at the right step"
+	@echo "make pipeline      the commands of the pipelines in docs/ci.md, in a fresh clone"
+	@echo "make clean         take every lab down and remove what setup made here"
 
 # Packages only where one is missing; all of it again when what is wanted changed.
 setup: $(VENV)/.ready
@@ -59,6 +63,15 @@ check: setup
 # Goes on where it was interrupted: what is done stands in build/faults.json.
 faults: setup
 	PYTHONPATH=tests $(BIN)/python tests/reliability/faults.py $(FAULT)
+
+molecule: setup
+	.ci/molecule $(SCENARIO)
+
+molecule-red: setup
+	$(BIN)/python tests/reliability/molecule_red.py
+
+pipeline: setup
+	$(BIN)/python tests/reliability/pipeline.py
 
 clean:
 	-[ -x $(BIN)/drcli ] && $(BIN)/drcli lab purge --images
