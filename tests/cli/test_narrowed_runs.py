@@ -53,7 +53,7 @@ def test_a_limit_may_exclude(project, drcli):
 @pytest.mark.parametrize(
     ("words", "said"),
     [
-        (["--limit", "image"], "no group or host 'image'; did you mean 'imaging'?"),
+        (["--limit", "imagin"], "no group or host 'imagin'; did you mean 'imaging'?"),
         (["--limit", "zz*"], "'zz*' matches no host"),
         (["--layer", "network", "--limit", "db1"], "no component of this run has such a host"),
         (["--limit", ","], "is not a pattern"),

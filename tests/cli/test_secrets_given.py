@@ -101,7 +101,7 @@ def test_without_its_password_nothing_starts(vaulted, drcli, command):
 
 def test_a_plan_of_what_is_encrypted_says_which_option_opens_it(make_project, drcli, password):
     project = make_project(ONE)
-    variables = project / "inventories/room-a/group_vars/imaging.yml"
+    variables = project / "inventories/room-a/group_vars/all.yml"
     variables.parent.mkdir()
     variables.write_text(vault(password, "encrypt", text=f"pin: {PIN}\n"))
     for command in ("plan", "validate"):
