@@ -51,7 +51,9 @@ LOOK = (
 def test_after_a_power_cut_a_host_offers_its_management_alone(dark, host):
     units = SERVICES[host]
     *lines, mounts = on(
-        host, LOOK.format(" ".join(units)), "; grep -cE "/srv/(volumes|backups) " /proc/mounts || true"
+        host,
+        LOOK.format(" ".join(units)),
+        '; grep -cE "/srv/(volumes|backups) " /proc/mounts || true',
     ).splitlines()
     assert lines[: len(units)] == ["inactive"] * len(units)
     assert {line.split()[1] for line in lines if " inet " in line} == {"mgmt"}
