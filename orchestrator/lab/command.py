@@ -16,6 +16,7 @@ PACKAGES = {
     "losetup": "mount",
     "mkfs.xfs": "xfsprogs",
     "mmdebstrap": "mmdebstrap",
+    "nsenter": "util-linux",
     "podman": "podman",
     "runc": "runc",
     "ss": "iproute2",

@@ -26,7 +26,7 @@ LOOP_REMOVE = 0x4C81  # LOOP_CTL_REMOVE of linux/loop.h
 MEBIBYTE = 1 << 20
 SMALLEST = 1 << 30  # bytes of a store; mkfs.xfs refuses less than 300 MB
 COPIES = 3  # of every disk there is room for: itself, its snapshot, and what changed
-LET_GO = 60.0  # seconds for the kernel to end the file systems of hosts that were killed
+LET_GO = 30.0  # seconds for the kernel to end the file systems of hosts that were killed
 PAUSE = 0.05
 
 
@@ -182,6 +182,8 @@ def close_folder(folder: Path) -> bool:
             run(["losetup", "--detach", str(device)], allow=True)
         for path in mounted:
             run(["umount", str(path)], allow=True)
+        if not mounted:
+            _unmount_elsewhere(folder)
         if time.monotonic() > until:
             raise RecoveryError(
                 f"still in use after {LET_GO:.0f} s: {', '.join(map(str, [*devices, *mounted]))}",
@@ -219,6 +221,28 @@ def _mount(instance: Instance) -> None:
         _attach(device, image, behind=behind)
     # Two labs made from one snapshot would have file systems of one identity: XFS minds.
     run(["mount", "-t", "xfs", "-o", "nouuid", str(device), str(store)])
+
+
+def _unmount_elsewhere(folder: Path) -> None:
+    """Unmount a folder's stores in other mount namespaces.
+
+    A process that was given one of its own while a store was mounted (as each playbook is) has a
+    copy of the mount, and with it the file system stays until the process ends.
+    """
+    seen = {Path("/proc/self/ns/mnt").stat().st_ino}
+    for process in Path("/proc").glob("[0-9]*"):
+        try:
+            namespace = (process / "ns" / "mnt").stat().st_ino
+            if namespace in seen:
+                continue
+            seen.add(namespace)
+            lines = (process / "mountinfo").read_text(encoding="utf-8").splitlines()
+        except OSError:
+            continue  # it has ended
+        places = [Path(line.split()[4]) for line in lines]
+        for place in (place for place in places if place.is_relative_to(folder)):
+            enter = ["nsenter", "--target", process.name, "--mount"]
+            run([*enter, "umount", str(place)], allow=True)
 
 
 def _forget(devices: Iterable[Path]) -> None:

@@ -243,6 +243,16 @@ def test_a_late_host_and_another_key_are_undone_by_a_reset_or_by_hand(tiny):
     assert all(tiny.running().values())
 
 
+def test_a_process_with_mounts_of_its_own_does_not_keep_the_disks(tiny):
+    """Every playbook has a mount namespace of its own, with a copy of all mounts of the moment."""
+    with subprocess.Popen(["unshare", "--mount", "sleep", "300"]) as other:
+        try:
+            tiny("reset")
+        finally:
+            other.kill()
+    assert all(tiny.running().values())
+
+
 def test_two_labs_of_one_site_stand_side_by_side(tiny):
     other = TinyLab(tiny.project, lab_cache(tiny).parents[1], f"tiny-{uuid.uuid4().hex[:6]}")
     try:

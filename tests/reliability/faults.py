@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import os
 import re
 import subprocess
 import sys
@@ -20,8 +21,8 @@ from dataclasses import asdict
 from pathlib import Path
 
 from faults_on_the_lab import PATIENCE, Row, Site, read_site, stop_service, try_fault
-from on_the_lab import NAME, PROJECT, Lab
-from services_on_the_lab import SERVICES
+from on_the_lab import PROJECT, Lab
+from services_on_the_lab import MUTATIONS, SERVICES
 
 KEPT = PROJECT / "build" / "faults.json"
 PAGE = PROJECT / "docs" / "reliability.md"
@@ -37,26 +38,38 @@ def main(chosen: list[str]) -> int:
         if unknown:
             print(f"no fault and no component: {', '.join(sorted(unknown))}", file=sys.stderr)
             return 2
-        done = {} if chosen else _read()
-        for name, fault in site.faults.items():
-            digest = hashlib.sha256(json.dumps(fault | {"given": []}).encode()).hexdigest()[:12]
-            if (chosen and name not in chosen) or done.get(name, {}).get("of") == digest:
-                continue
-            lab.must("lab", "reset")
-            _keep(done, name, try_fault(lab, site, name), digest)
+        done = _read(site)
+        for name in site.faults:
+            if name in chosen or not (chosen or _is_done(done.get(name), _digest(site, name))):
+                lab.must("lab", "reset")
+                _keep(done, site, try_fault(lab, site, name), _digest(site, name))
         for component in SERVICES:
-            if (chosen and component not in chosen) or f"services of {component}" in done:
-                continue
-            _services(lab, component, done)
-        rows = _read() if chosen else _whole(done, site)
-        _write(rows)
-    bad = [name for name, row in done.items() if row.get("wrong")]
-    print(f"{len(done) - len(bad)} of {len(done)} as they must be"
-          + (f"; not so: {', '.join(bad)}" if bad else f"; the lab {NAME} stays up"))  # fmt: skip
+            if component in chosen or not (chosen or _services_done(done, component)):
+                _services(lab, site, component, done)
+        if not os.environ.get("DRCLI_KEEP_LAB"):
+            lab.must("lab", "down")
+    bad = [name for name, row in done.items() if row["wrong"]]
+    told = f"; not so: {', '.join(bad)}" if bad else ""
+    print(f"{len(done) - len(bad)} of {len(done)} as they must be{told}")
     return int(bool(bad))
 
 
-def _services(lab: Lab, component: str, done: dict[str, dict]) -> None:
+def _digest(site: Site, name: str) -> str:
+    """What a kept row must have been made of to count still."""
+    fault = json.dumps(site.faults[name] | {"given": []})
+    return hashlib.sha256(fault.encode()).hexdigest()[:12]
+
+
+def _is_done(row: dict | None, of: str) -> bool:
+    return row is not None and row["of"] == of and not row["wrong"]
+
+
+def _services_done(done: dict[str, dict], component: str) -> bool:
+    stopped = [(unit, host) for one, unit, host in MUTATIONS if one == component]
+    return all(_is_done(done.get(f"{u} stopped on {h}"), component) for u, h in stopped)
+
+
+def _services(lab: Lab, site: Site, component: str, done: dict[str, dict]) -> None:
     """Stop each service of a component on each host; the component is whole before and after."""
     lab.must("lab", "reset")
     for unit, hosts in SERVICES[component].items():
@@ -68,15 +81,17 @@ def _services(lab: Lab, component: str, done: dict[str, dict]) -> None:
                     row.wrong.append("the component was not recovered afterwards")
             except subprocess.SubprocessError as error:
                 row.wrong.append(str(error))
-            _keep(done, row.fault, row, component)
-    done[f"services of {component}"] = {"mark": True}
-    _save(done)
+            _keep(done, site, row, component)
 
 
-def _keep(done: dict[str, dict], name: str, row: Row, digest: str) -> None:
-    done[name] = {**asdict(row), "of": digest}
-    _save(done)
-    print(_line(row.__dict__), flush=True)
+def _keep(done: dict[str, dict], site: Site, row: Row, of: str) -> None:
+    """Show a row, keep it for whoever goes on after an interruption, write the page."""
+    done[row.fault] = {**asdict(row), "of": of}
+    KEPT.parent.mkdir(exist_ok=True)
+    KEPT.write_text(json.dumps(done, indent=1))
+    order = [*site.faults, *(f"{unit} stopped on {host}" for _, unit, host in MUTATIONS)]
+    _write([done[name] for name in order if name in done])
+    print(_line(done[row.fault]), flush=True)
     for what in row.wrong:
         print(f"    {what}", flush=True)
 
@@ -89,25 +104,14 @@ def _line(row: dict) -> str:
     )
 
 
-def _read() -> dict[str, dict]:
-    return json.loads(KEPT.read_text()) if KEPT.exists() else {}
+def _read(site: Site) -> dict[str, dict]:
+    """The rows that were kept, without those of faults and services that are no more."""
+    kept = json.loads(KEPT.read_text()) if KEPT.exists() else {}
+    known = {*site.faults, *(f"{unit} stopped on {host}" for _, unit, host in MUTATIONS)}
+    return {name: row for name, row in kept.items() if name in known}
 
 
-def _save(done: dict[str, dict]) -> None:
-    KEPT.parent.mkdir(exist_ok=True)
-    whole = _read() | done
-    KEPT.write_text(json.dumps(whole, indent=1))
-
-
-def _whole(done: dict[str, dict], site: Site) -> dict[str, dict]:
-    """What was done, without faults that are in the catalogue no more."""
-    known = {c["name"] for c in site.components}
-    return {
-        name: row for name, row in done.items() if name in site.faults or row.get("of") in known
-    }
-
-
-def _write(rows: dict[str, dict]) -> None:
+def _write(rows: list[dict]) -> None:
     table = [
         "| fault | the gate that noticed it | expected | came | seconds |",
         "|---|---|---|---|---|",
@@ -115,8 +119,7 @@ def _write(rows: dict[str, dict]) -> None:
             f"| {row['fault']} | {row['noticed']} | {row['expected']}"
             f" | {row['got']}{' (not as it must be)' if row['wrong'] else ''}"
             f" | {row['seconds']:.0f} |"
-            for row in rows.values()
-            if "fault" in row
+            for row in rows
         ),
     ]
     text = PAGE.read_text(encoding="utf-8")
