@@ -62,6 +62,7 @@ def raise_seeded(definition: Definition, instance: Instance, *, tell: Tell) -> O
     origin = Origin.SNAPSHOT if snapshot else Origin.PLAYBOOKS
     if snapshot is None:
         snapshot = _make_seeded(definition, instance, layers, tell=tell)
+    seeded.note_content(instance, snapshot)
     reset(definition, instance, tell=tell)
     seeded.publish(instance, snapshot)
     return origin

@@ -21,7 +21,7 @@ from pydantic import BaseModel, ConfigDict, ValidationError
 from orchestrator.lab.command import run
 from orchestrator.lab.definition import Definition
 from orchestrator.lab.image import REPOSITORY, image_name
-from orchestrator.lab.instance import Instance
+from orchestrator.lab.instance import Instance, all_instances
 from orchestrator.lab.ledger import ledger_file
 from orchestrator.lab.podman import containers, execute, podman
 from orchestrator.lab.progress import Tell, each
@@ -41,6 +41,7 @@ ALL_AT_ONCE = 16
 MAKERS = [Path(__file__).with_name(f"{name}.py") for name in ("provision", "runtime", "seeded")]
 # What makes nothing of the site: gates only look, faults come afterwards.
 PASSING = ("__pycache__", ".pyc", "/test_", "/conftest.py", "/lab/faults.yml")
+CONTENT = "seeded-content"  # the file of a lab's folder that names its seeded state
 CACHED = 3  # seeded states kept for later labs; each takes some 400 MB
 
 
@@ -138,10 +139,15 @@ def publish(instance: Instance, snapshot: Snapshot) -> None:
 
 
 def fetch(definition: Definition, instance: Instance) -> Snapshot | None:
-    """The snapshot of this very content, put into the lab's store; None when there is none."""
-    cached = cache_folder(content_hash(definition))
+    """The snapshot of this very content, put into the lab's store; None when there is none.
+
+    None, too, while another lab runs from it: its disks would have the same UUIDs, and the kernel
+    takes two btrfs mirrors of one UUID for one.
+    """
+    content = content_hash(definition)
+    cached = cache_folder(content)
     snapshot = _read(cached)
-    if snapshot is None:
+    if snapshot is None or content in _in_use_beside(instance):
         return None
     stored = podman(
         "images", "--filter", f"reference={REPOSITORY}/seeded-{snapshot.content}",
@@ -156,6 +162,17 @@ def fetch(definition: Definition, instance: Instance) -> Snapshot | None:
 def kept(instance: Instance) -> Snapshot | None:
     """The snapshot in the lab's store; None in a bare lab, or one whose making was broken off."""
     return _read(snapshot_folder(instance))
+
+
+def note_content(instance: Instance, snapshot: Snapshot) -> None:
+    """Note in the lab's folder which seeded state it has, for other labs that are to come."""
+    (instance.folder / CONTENT).write_text(snapshot.content, encoding="utf-8")
+
+
+def _in_use_beside(instance: Instance) -> set[str]:
+    """The seeded states that other labs of this machine have."""
+    files = [one.folder / CONTENT for one in all_instances() if one.name != instance.name]
+    return {path.read_text(encoding="utf-8") for path in files if path.exists()}
 
 
 def put_back(instance: Instance) -> None:

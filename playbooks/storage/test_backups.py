@@ -135,7 +135,7 @@ def test_backups_are_taken_on_schedule(host):
 
 def test_the_backup_was_restored_after_this_boot(host):
     state = host.run("timeout 10 systemctl is-active backups-drill.service").stdout.strip()
-    assert state == "active", f"the drill of this boot is {state}, not finished"
+    assert state == "active", f"backups-drill of this boot is {state}: no backup was restored"
     found = json.loads(host.check_output("cat /run/backups-drill/found.json"))
-    wanted = host.check_output("cat /run/backups-drill.token").strip()
+    wanted = host.check_output("cat /var/lib/backups-drill.token").strip()
     assert found["token"] == wanted, f"restored: {found}; written before that: {wanted}"
