@@ -20,7 +20,7 @@ def lab(tmp_path_factory):
 
 def pytest_collection_modifyitems(items):
     """Each goes on where the one before left the site: whole, but for the last ones."""
-    order = ("test_recovery", "test_faults", "test_red_gates", "test_loss")
+    order = ("test_recovery", "test_faults")
     mine = [item for item in items if item.path.stem in order]
     mine.sort(key=lambda item: order.index(item.path.stem))
     items[:] = mine + [item for item in items if item not in mine]

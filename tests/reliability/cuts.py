@@ -1,12 +1,13 @@
-"""Ten power cuts in a row under full load, and one with the primary's disks gone for good.
+"""Ten power cuts in a row under full load, one without a sync, one that takes the primary's disks.
 
     cuts.py [--times 10]
 
 Each cut comes while both clients write as fast as the site acknowledges. After each the site is
-recovered and asked for every record that it ever acknowledged. At last the primary loses its disks
-with its power: a person promotes the standby as docs/lab.md says, a rule of the site file lets it
-acknowledge alone, and everything must be there. Prints one row for each, and writes all of them
-into docs/reliability.md; exit code 1 when a record was lost or a recovery was not green.
+recovered and asked for every record that it ever acknowledged. Then both database servers run
+without ever syncing: a cut must lose acknowledged rows, or the ledger sees nothing. At last the
+primary loses its disks with its power: a person promotes the standby as docs/lab.md says, a rule of
+the site file lets it acknowledge alone, and everything must be there. Prints one row for each, and
+writes all of them into docs/reliability.md; exit code 1 when one is not as it must be.
 """
 
 from __future__ import annotations
@@ -67,6 +68,25 @@ def ten_in_a_row(lab: Lab, times: int, table: Table) -> bool:
     return good
 
 
+def without_a_sync(lab: Lab, table: Table) -> bool:
+    """Rows that were acknowledged and never synced must be missing, and be counted."""
+    lab.must("lab", "reset")
+    never = "/etc/postgresql/15/main/conf.d/zz-never-sync.conf"
+    for host in ("db1", "db2"):
+        reload = "systemctl reload postgresql@15-main && sync"
+        on(host, f"cd / && echo 'fsync = off' >{never} && {reload}")
+    acknowledged = cut(lab)
+    for host in ("db1", "db2"):
+        on(host, "rm", never)
+    lab.must("recover", "--layer", "network")
+    lab.must("recover", "--component", "volumes")
+    on("db1", "systemctl start postgresql@15-main")
+    found = json.loads(lab("lab", "ledger", "--json", "--only", "row").out)
+    lost = len(found["lost"])
+    table.row("without a sync (must lose)", acknowledged, found["total"], lost, "")
+    return 0 < lost <= found["total"]
+
+
 def primary_gone(lab: Lab, table: Table) -> bool:
     """The primary's disks go with the power and never come back."""
     lab.must("lab", "reset")
@@ -120,6 +140,7 @@ def main() -> int:
         try:
             with Table("cuts", HEADS) as table:
                 good = ten_in_a_row(lab, times, table)
+                good &= without_a_sync(lab, table)
                 good &= primary_gone(lab, table)
         finally:
             lab("lab", "down")
