@@ -57,6 +57,7 @@ def identity(instance: Instance, host: LabHost) -> bytes:
     return archive(
         {
             **host_keys(instance, host),
+            "etc/ssh/ssh_known_hosts": (_each_other(instance), 0o644),
             "root/.ssh/authorized_keys": (public.read_bytes(), 0o600),
             "etc/hosts": (f"127.0.0.1 localhost\n127.0.1.1 {host.name}\n".encode(), 0o644),
             "etc/hostname": (f"{host.name}\n".encode(), 0o644),
@@ -72,6 +73,16 @@ def host_keys(instance: Instance, host: LabHost) -> dict[str, tuple[bytes, int]]
         "etc/ssh/ssh_host_ed25519_key": (key.read_bytes(), 0o600),
         "etc/ssh/ssh_host_ed25519_key.pub": (key.with_suffix(".pub").read_bytes(), 0o644),
     }
+
+
+def _each_other(instance: Instance) -> bytes:
+    """The host keys of the whole lab, for its hosts: one made of another lab's state has new ones.
+
+    By whatever address one of them is asked for, it may have any of these keys and no other.
+    """
+    found = sorted((instance.folder / "host_keys").glob("*.pub"))
+    lines = (b"* " + b" ".join(path.read_bytes().split()[:2]) + b"\n" for path in found)
+    return b"".join(lines)
 
 
 def archive(files: dict[str, tuple[bytes, int]]) -> bytes:
