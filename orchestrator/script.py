@@ -23,7 +23,6 @@ from orchestrator.plan import Component
 from orchestrator.run import Run
 from orchestrator.site_types import written
 from orchestrator.steps import Script, Steps, gate, gate_reason, pause_for, play, playbook_reason
-from orchestrator.work import GateResult
 
 FIRST_PAUSE = 0.1  # seconds between the first two gates of `settle`; then half as long again each
 LONGEST_PAUSE = 5.0
@@ -38,14 +37,7 @@ def bring_back(run: Run, component: Component) -> Script:
     What cannot be had whole may go on by a rule of the site file, when the rule's time has come.
     """
     began = run.clock.monotonic()
-    observed = yield from gate(run, component, GatePurpose.OBSERVE, attempt=1)
-    if run.inbox.stop.is_set():
-        return
-    if observed.green:
-        yield ComponentHealthy(component=component.name)
-        return
-    if component.gate_only:
-        yield _left_alone(component, observed)
+    if not (yield from _is_for_its_playbook(run, component)):
         return
     if component.approval and component.name not in run.options.approved:
         yield ComponentHeld(component=component.name, reason=component.approval)
@@ -73,14 +65,7 @@ def _attempt(run: Run, component: Component) -> Steps[str]:
 
 def rehearse(run: Run, component: Component) -> Script:
     """Observe; what is not up: the playbook, which here changes nothing, and its own verdict."""
-    observed = yield from gate(run, component, GatePurpose.OBSERVE, attempt=1)
-    if run.inbox.stop.is_set():
-        return
-    if observed.green:
-        yield ComponentHealthy(component=component.name)
-        return
-    if component.gate_only:
-        yield _left_alone(component, observed)
+    if not (yield from _is_for_its_playbook(run, component)):
         return
     played = yield from play(run, component)
     if run.inbox.stop.is_set():
@@ -92,9 +77,19 @@ def rehearse(run: Run, component: Component) -> Script:
         yield ComponentFailed(component=component.name, reason=reason)
 
 
-def _left_alone(component: Component, observed: GateResult) -> ComponentFailed:
-    reason = f"down, and --from leaves its playbook out; {gate_reason(observed)}"
-    return ComponentFailed(component=component.name, reason=reason)
+def _is_for_its_playbook(run: Run, component: Component) -> Steps[bool]:
+    """Look first: whether it is down, and a playbook is to bring it back."""
+    observed = yield from gate(run, component, GatePurpose.OBSERVE, attempt=1)
+    if run.inbox.stop.is_set():
+        return False
+    if observed.green:
+        yield ComponentHealthy(component=component.name)
+        return False
+    if component.gate_only:
+        reason = f"down, and --from leaves its playbook out; {gate_reason(observed)}"
+        yield ComponentFailed(component=component.name, reason=reason)
+        return False
+    return True
 
 
 def _go_on_by_rule(run: Run, component: Component, why: str, at: float) -> Steps[str]:

@@ -5,16 +5,17 @@ from __future__ import annotations
 import json
 import os
 import stat
-import subprocess
-import sys
 import threading
+import uuid
 from contextlib import suppress
 from pathlib import Path
 
 import pytest
 from conftest import HOSTS
+from vaults import vault
 
-CANARY = "canary-7f3a"  # each canary begins so, and ends with where it sits
+MARK = uuid.uuid4().hex[:8]  # of this process: others may be at the same test beside it
+CANARY = f"canary-{MARK}"  # each canary begins so, and ends with where it sits
 ENVIRONMENT = {"SITE_TOKEN": f"{CANARY}-environment"}
 BECOME, VAULT_PASSWORD = f"{CANARY}-become", f"{CANARY}-vault-password"
 VAULT_FILE = f"database_address: {CANARY}-vault-file\nlines: |\n  {CANARY}-vault-line\n  second\n"
@@ -124,18 +125,6 @@ BECOMES = """\
 """
 
 
-def vault(password, *words, text):
-    command = [Path(sys.executable).with_name("ansible-vault"), *words]
-    done = subprocess.run(
-        [*command, "--vault-password-file", password],
-        input=text,
-        capture_output=True,
-        text=True,
-        check=True,
-    )
-    return done.stdout
-
-
 @pytest.fixture
 def caged(make_project, tmp_path):
     """A project full of canaries, and the words that give drcli what opens it."""
@@ -151,7 +140,7 @@ def caged(make_project, tmp_path):
         ("become", BECOME),
         ("extra.json", json.dumps(EXTRA)),
         ("quiet", f"{CANARY}-no-log"),
-        ("hushed", "hushed-7f3a"),  # on the host it is an argument: not looked for there
+        ("hushed", f"hushed-{MARK}"),  # on the host it is an argument: not looked for there
     ):
         (cage / name).write_text(text)
     (cage / "bin").mkdir()
@@ -232,7 +221,7 @@ class Watched:
 def singing(data):
     """What of these bytes is a canary."""
     raw = data.encode() if isinstance(data, str) else data
-    words = [word for word in (CANARY.encode(), b"hushed-7f3a") if word in raw]
+    words = [word for word in (CANARY.encode(), f"hushed-{MARK}".encode()) if word in raw]
     return [raw[max(raw.find(word) - 100, 0) :][:200] for word in words]
 
 

@@ -5,12 +5,12 @@ from __future__ import annotations
 import json
 import os
 import pty
-import subprocess
 import sys
 from pathlib import Path
 
 import pytest
 from clean_environment import clean_environment
+from vaults import vault
 
 ONE = {"network": [{"name": "routing", "hosts": "img1", "settle": "0s"}]}
 PIN = "the-pin-of-the-vault"
@@ -22,18 +22,6 @@ def test_pin(host):
     assert host.ansible.get_variables()["pin"] == "{PIN}"
     assert host.file("MARK").exists
 """
-
-
-def vault(password, *words, text):
-    command = [Path(sys.executable).with_name("ansible-vault"), *words]
-    done = subprocess.run(
-        [*command, "--vault-password-file", password],
-        input=text,
-        capture_output=True,
-        text=True,
-        check=True,
-    )
-    return done.stdout
 
 
 @pytest.fixture
