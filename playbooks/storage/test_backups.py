@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import re
 import time
@@ -37,6 +38,20 @@ def pgbackrest(host, stanza):
 
 
 @pytest.fixture
+def told(on, variables):
+    """What a command prints on each database host; a dark one is left to its own gate."""
+
+    def ask(command, *words):
+        answers = {}
+        for name in variables["groups"]["databases"]:
+            with contextlib.suppress(RuntimeError):
+                answers[name] = on(name).run(command, *words).stdout.strip()
+        return answers
+
+    return ask
+
+
+@pytest.fixture
 def info(pgbackrest):
     answer = pgbackrest("--output=json info")
     assert answer.rc == 0, f"pgbackrest info: {answer.stdout} {answer.stderr}"
@@ -68,11 +83,11 @@ def test_the_last_backup_is_whole_and_young_enough(info, variables):
     assert age <= most, f"backup {last['label']} is {age:.1f} days old, must be at most {most}"
 
 
-def test_it_belongs_to_the_database_that_runs(info, on, variables):
+def test_it_belongs_to_the_database_that_runs(info, told):
     (current,) = [db for db in info["db"] if db["id"] == max(one["id"] for one in info["db"])]
-    told = {name: on(name).run(SYSTEM).stdout.strip() for name in variables["groups"]["databases"]}
-    running = {name: answer.split("|")[0] for name, answer in told.items() if answer}
-    assert any(answer.endswith("|f") for answer in told.values()), f"no primary answers: {told}"
+    answers = told(SYSTEM)
+    running = {name: answer.split("|")[0] for name, answer in answers.items() if answer}
+    assert any(a.endswith("|f") for a in answers.values()), f"no primary answers: {answers}"
     others = {name: system for name, system in running.items()
               if system != str(current["system-id"])}  # fmt: skip
     assert not others, f"the repository holds {current['system-id']}, but {others} run"
@@ -110,21 +125,18 @@ def test_the_log_of_the_primary_arrives_now(pgbackrest):
     assert answer.rc == 0, f"pgbackrest check: {answer.stdout} {answer.stderr}"
 
 
-def test_archiving_succeeds_from_the_primary(on, variables):
+def test_archiving_succeeds_from_the_primary(told):
     ask = (
         "SELECT NOT pg_is_in_recovery(), coalesce(last_failed_time > last_archived_time,"
         " last_failed_time IS NOT NULL) FROM pg_stat_archiver"
     )
-    for name in variables["groups"]["databases"]:
-        told = on(name).run("psql -U postgres -h /run/postgresql -XAtqc %s", ask).stdout.strip()
-        assert told != "t|t", f"the last segment that {name} tried to archive failed"
+    for name, answer in told("psql -U postgres -h /run/postgresql -XAtqc %s", ask).items():
+        assert answer != "t|t", f"the last segment that {name} tried to archive failed"
 
 
-def test_nobody_ordered_it_to_stop(host, on, variables):
-    places = {variables["inventory_hostname"]: host}
-    places |= {name: on(name) for name in variables["groups"]["databases"]}
-    stops = {name: place.run("ls /tmp/pgbackrest/*.stop 2>/dev/null").stdout.split()
-             for name, place in places.items()}  # fmt: skip
+def test_nobody_ordered_it_to_stop(host, told, variables):
+    look = "ls /tmp/pgbackrest/*.stop 2>/dev/null"
+    stops = {variables["inventory_hostname"]: host.run(look).stdout.strip(), **told(look)}
     assert not any(stops.values()), f"stop files: {stops}"
 
 
