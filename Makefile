@@ -18,7 +18,7 @@ help:
 	@echo "make unit          the tests that run anywhere in seconds"
 	@echo "make check         every linter"
 	@echo "make faults        every fault of the lab's catalogue, every service stopped; half an hour, FAULT=name for one"
-	@echo "make cuts          ten power cuts in a row under load, one without a sync, one that takes the primary's disks"
+	@echo "make cuts          ten power cuts in a row under load, and what the database does not survive whole; CUT=part for one"
 	@echo "make molecule      each layer's playbooks and gates on a lab of its own; SCENARIO=network: one layer"
 	@echo "make molecule-red  regressions are planted in a copy, and Molecule has to end red at the right step"
 	@echo "make pipeline      the commands of the pipelines in docs/ci.md, in a fresh clone"
@@ -44,7 +44,7 @@ test: setup
 	.ci/test
 
 cuts: setup
-	$(BIN)/python tests/reliability/cuts.py
+	$(BIN)/python tests/reliability/cuts.py $(CUT)
 
 # What has a shebang and no suffix: no linter finds it by itself.
 HOST_COMMANDS := playbooks/roles/backups/files/backups-drill playbooks/roles/database/files/database-evidence playbooks/roles/volumes/files/volumes-mirror

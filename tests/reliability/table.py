@@ -13,10 +13,12 @@ KEPT = Path(__file__).parents[2] / "docs" / "reliability.md"
 class Table:
     """Rows under `heads`; at its end they stand in docs/reliability.md, where its name is marked.
 
+    Without a page they are printed only.
+
     A table that was broken off leaves the page as it was.
     """
 
-    def __init__(self, name: str, heads: tuple[str, ...], page: Path = KEPT) -> None:
+    def __init__(self, name: str, heads: tuple[str, ...], page: Path | None = KEPT) -> None:
         self._name, self._page = name, page
         self._lines = [_line(heads), _line(tuple("---" for _ in heads))]
 
@@ -30,7 +32,7 @@ class Table:
         print(self._lines[-1], flush=True)
 
     def __exit__(self, kind: type[BaseException] | None, *_: object) -> None:
-        if kind is not None:
+        if kind is not None or self._page is None:
             return
         begin, end = f"<!-- {self._name} -->", f"<!-- end of {self._name} -->"
         when = f"Measured on {datetime.now(UTC):%Y-%m-%d}."
