@@ -75,29 +75,30 @@ def provision(
         RecoveryError: a playbook failed, or a client could not write.
     """
     made = definition.own / "provision"
-    plays = [(FIRST, made / f"{FIRST}.yml")]
+    plays = [(FIRST, [made / f"{FIRST}.yml"])]
     for layer in layers:
         for component in layer.components:
             own = definition.project / "playbooks" / layer.name / f"{component}.yml"
-            plays += [(component, made / f"{component}.yml"), (component, own)]
-    plays.append(("first data", definition.own / "seed.yml"))
-    plays = [(name, path) for name, path in plays if path.is_file()]
-    for number, (name, path) in enumerate(plays):
+            plays.append((component, [made / f"{component}.yml", own]))
+    plays.append(("first data", [definition.own / "seed.yml"]))
+    plays = [(name, there) for name, paths in plays if (there := [p for p in paths if p.is_file()])]
+    for number, (name, paths) in enumerate(plays):
         tell(Step(stage="services", done=number, total=len(plays), note=name))
-        play(definition, instance, path, log=f"{number:02}-{path.parent.name}-{path.stem}")
+        play(definition, instance, *paths, log=f"{number:02}-{name.replace(' ', '-')}")
     tell(Step(stage="services", done=len(plays), total=len(plays)))
     if definition.file.writers and definition.file.seed_writes:
         with writing(definition, instance) as state:
             await_writes(state, definition.file.seed_writes, tell=tell)
 
 
-def play(definition: Definition, instance: Instance, playbook: Path, *, log: str) -> None:
-    """Run one playbook of the lab's making to its end; its output is kept in logs/LOG.log.
+def play(definition: Definition, instance: Instance, *playbooks: Path, log: str) -> None:
+    """Run playbooks of the lab's making, one after another; the output is kept in logs/LOG.log.
 
     Raises:
-        RecoveryError: it failed; the message has what went wrong first.
+        RecoveryError: one failed; the message has what went wrong first.
     """
     path = instance.folder / "logs" / f"{log}.log"
+    named = " and ".join(map(str, playbooks))
     path.parent.mkdir(mode=0o700, exist_ok=True)
     tools = Path(sys.executable).parent
     command = [
@@ -105,7 +106,7 @@ def play(definition: Definition, instance: Instance, playbook: Path, *, log: str
         str(tools / "ansible-playbook"),
         "-i", str(definition.inventory),
         "-i", str(instance.hosts_file),
-        str(playbook),
+        *map(str, playbooks),
     ]  # fmt: skip
     with path.open("wb") as output:
         try:
@@ -116,14 +117,14 @@ def play(definition: Definition, instance: Instance, playbook: Path, *, log: str
             )  # fmt: skip
         except subprocess.TimeoutExpired as error:
             raise RecoveryError(
-                f"{playbook.name} did not end within {PLAYBOOK_TIMEOUT:.0f} s", hint=f"See {path}."
+                f"{named} did not end within {PLAYBOOK_TIMEOUT:.0f} s", hint=f"See {path}."
             ) from error
     if done.returncode:
         problem = PROBLEM.search(path.read_text(encoding="utf-8", errors="replace"))
         what = (
             problem.group()[:600] if problem else f"ansible-playbook ended with {done.returncode}"
         )
-        raise RecoveryError(f"{playbook}: {what}", hint=f"See {path}; then drcli lab up again.")
+        raise RecoveryError(f"{named}: {what}", hint=f"See {path}; then drcli lab up again.")
 
 
 def _environment(definition: Definition, tools: Path) -> dict[str, str]:
