@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import json
+import re
 
 import pytest
 
-minimum_checks = 13
+minimum_checks = 14
 
 # Exits 0 when the kernel has the rules of the file and nothing else.
 EXACTLY_THE_FILE = (
@@ -74,6 +75,16 @@ def test_filters_what_it_forwards(host):
     rules = host.check_output("nft --stateless list ruleset")
     assert rules.count("policy drop;") == 2, f"nftables: input and forward must drop:\n{rules}"
     assert host.run(EXACTLY_THE_FILE).rc == 0, f"nftables: not the rules of its file:\n{rules}"
+
+
+def test_lets_each_service_of_the_site_through(host, variables, address_of):
+    # File and kernel may agree on rules from before a service came, or moved.
+    rules = host.run("nft --numeric --stateless list chain inet filter between_networks").stdout
+    named = [set(re.findall(r"[\w.]+", line)) for line in rules.splitlines()]
+    for service in variables["routing_services"]:
+        servers = {address_of(name) for name in variables["groups"][service["group"]]}
+        wanted = servers | {str(port) for port in service["ports"]}
+        assert any(wanted <= line for line in named), f"no rule lets {service['name']} through"
 
 
 def test_learned_the_other_routers_by_ospf(host, variables, others, on):
