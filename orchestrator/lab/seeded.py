@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import hashlib
 import re
+import secrets
 import shutil
 from collections.abc import Callable, Iterable, Mapping
 from ipaddress import IPv4Network
@@ -72,6 +73,12 @@ def content_hash(definition: Definition) -> str:
     return digest.hexdigest()[:12]
 
 
+def image_names(content: str, hosts: Iterable[str]) -> dict[str, str]:
+    """The images of one making of a seeded state: two labs made of one content are not the same."""
+    making = secrets.token_hex(3)
+    return {host: f"{REPOSITORY}/seeded-{content}:{host}-{making}" for host in hosts}
+
+
 def look(definition: Definition, instance: Instance) -> dict[str, Seen]:
     """How every host is now."""
     names = [host.name for host in definition.hosts]
@@ -100,7 +107,7 @@ def keep(
     snapshot = Snapshot(
         content=content,
         subnet=instance.subnet,
-        images={name: f"{REPOSITORY}/seeded-{content}:{name}" for name in names},
+        images=image_names(content, names),
         hosts={name: beyond(boot[name], now[name]) for name in names},
         layers=tuple(layer.hosts for layer in layers),
         mentions={name: tuple(files.split()) for name, files in zip(names, mentions, strict=True)},

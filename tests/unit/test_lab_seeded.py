@@ -70,3 +70,11 @@ def test_two_labs_at_once_never_have_disks_of_one_uuid(definition, cached):
     (mine, other), snapshot = cached
     seeded.note_content(other, snapshot)
     assert seeded.fetch(definition, mine) is None
+
+
+def test_two_makings_of_one_state_share_no_image():
+    # Else the second of two labs puts its hosts' files under the disks and secrets of the first.
+    first, second = (seeded.image_names("0123456789ab", ["db1", "db2"]) for _ in range(2))
+    assert list(first) == list(second) == ["db1", "db2"]
+    assert len({*first.values(), *second.values()}) == 4
+    assert all("/seeded-0123456789ab:" in name for name in first.values())
