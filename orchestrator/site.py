@@ -79,8 +79,8 @@ class Component(Strict):
     )
     allow_async: After | None = Field(
         None,
-        description="When it may go on without its synchronous standby, whose absence makes every "
-        "commit wait: `after 10m`, counted from when it was first seen down. Default: never.",
+        description="When it may go on with one of its hosts, as a database whose synchronous "
+        "standby is away: `after 10m`, counted from when it was first seen down. Default: never.",
     )
     rto: Time | None = Field(None, description="Recovery time objective.")
     serves: tuple[Name, ...] = Field((), description="Services that stand on it.")

@@ -194,6 +194,14 @@ def _shown(path: Path, project: Path) -> str:
     return str(path.relative_to(project) if path.is_relative_to(project) else path)
 
 
+def only_dark_hosts(played: PlaybookResult) -> bool:
+    """It went to its end, and all that was wrong is that hosts could not be reached, not all."""
+    lines = played.stats.values()
+    dark = [line for line in lines if line.unreachable]
+    failed = any(line.failures for line in lines)
+    return played.outcome is PlaybookOutcome.FAILED and 0 < len(dark) < len(lines) and not failed
+
+
 def playbook_reason(played: PlaybookResult) -> str:
     """Why a playbook did not succeed, in one line."""
     words = played.outcome.value.replace("_", " ")

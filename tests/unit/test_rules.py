@@ -9,7 +9,7 @@ import pytest
 from engine import FakeGates, FakePlaybooks, plan_of, run_to_end, verdicts
 from pydantic import ValidationError
 
-from orchestrator.events import GatePurpose, PlaybookOutcome, RunOutcome
+from orchestrator.events import GatePurpose, HostStats, PlaybookOutcome, RunOutcome
 from orchestrator.inbox import Inbox
 from orchestrator.report import exit_code, state_line
 from orchestrator.run import Clock
@@ -31,6 +31,25 @@ class ByRuleAlone(FakePlaybooks):
         return super().__call__(request, tell, stop)
 
 
+class StandbyDark(FakePlaybooks):
+    """A host of the database is dark, whatever the rule; `others` is how its other host went."""
+
+    def __init__(self, others):
+        super().__init__()
+        self.others = others
+
+    def __call__(self, request, tell, stop):
+        done = super().__call__(request, tell, stop)
+        if request.component != "database":
+            return done
+        if not request.variables:
+            self.succeeded.discard("database")
+        stats = {"db1": self.others, "db2": HostStats(unreachable=1)}
+        return replace(
+            done, outcome=PlaybookOutcome.FAILED, reasons=("db2: unreachable",), stats=stats
+        )
+
+
 @pytest.fixture
 def time():
     """A clock whose seconds pass only while somebody waits."""
@@ -42,8 +61,8 @@ def time():
     return Clock(monotonic=lambda: now[0], wait=wait)
 
 
-def run(time, *, rule=600.0, recheck=60.0, gates=None, inbox=None):
-    playbooks = ByRuleAlone()
+def run(time, *, rule=600.0, recheck=60.0, gates=None, inbox=None, playbooks=None):
+    playbooks = playbooks or ByRuleAlone()
     gates = gates or FakeGates(repaired_by=playbooks)
     gates.repaired_by = playbooks
     plan = plan_of(GRAPH, allow_async={"database": rule}, recheck=recheck)
@@ -89,6 +108,24 @@ def test_until_then_it_is_held_and_its_gate_is_repeated(time):
     told = fold(records[: records_until(records, waited[0])])
     assert told.components["database"].state is ComponentState.HELD
     assert "goes on in 600 s" in told.components["database"].reason
+
+
+def test_by_the_rule_a_dark_host_is_for_the_gate_to_judge(time):
+    dark = StandbyDark(HostStats(ok=9))
+    records, _, _ = run(time, playbooks=dark)
+    assert {*verdicts(records).values()} == {ComponentState.VERIFIED}
+    assert fold(records).outcome is RunOutcome.DEGRADED
+    gates = FakeGates(red_after_playbook={"database": 1_000_000})
+    assert verdicts(run(time, playbooks=dark, gates=gates)[0])["database"] is ComponentState.FAILED
+
+
+@pytest.mark.parametrize(
+    ("rule", "others"),
+    [(None, HostStats(ok=9)), (600.0, HostStats(failures=1)), (600.0, HostStats(unreachable=1))],
+)
+def test_a_dark_host_fails_it_without_the_rule_or_when_the_others_are_not_well(time, rule, others):
+    records, _, _ = run(time, rule=rule, playbooks=StandbyDark(others))
+    assert verdicts(records)["database"] is ComponentState.FAILED
 
 
 def records_until(records, event):
