@@ -25,6 +25,7 @@ from orchestrator.gate_reach import HostUnreachable, Reach
 
 JOB = "DRCLI_GATE_JOB"  # the path of a file
 REPORT_FD = "DRCLI_GATE_REPORT"
+DARK_PEERS = "dark_peers_allowed"  # the mark of a check
 
 _LONGEST = 16_000  # characters of one message
 _WHERE = re.compile(r" \+ +(?:where|and) ")
@@ -70,8 +71,13 @@ class GateReport:
 
     @pytest.hookimpl(tryfirst=True)
     def pytest_runtest_setup(self, item: pytest.Item) -> None:
-        """Run no check on a host that is gone: each would wait for it again."""
+        """Run no check on a host that is gone: each would wait for it again.
+
+        A check with the mark `dark_peers_allowed` catches what is raised when it asks another host
+        in vain, and says itself what that means; its own host must stay there for it, too.
+        """
         host = _host(item)
+        self._reach.dark_peers_of = host if item.get_closest_marker(DARK_PEERS) else None
         if host in self._reach.silent:
             raise HostUnreachable(self._reach.silent[host])
 
@@ -141,6 +147,7 @@ class GateReport:
 
 def pytest_configure(config: pytest.Config) -> None:
     """Begin to report, when there is somebody to report to."""
+    config.addinivalue_line("markers", f"{DARK_PEERS}: may ask other hosts in vain")
     if JOB not in os.environ:
         return
     job = json.loads(Path(os.environ.pop(JOB)).read_text(encoding="utf-8"))

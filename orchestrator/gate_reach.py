@@ -23,11 +23,12 @@ class Reach:
     A command that ends as if its host were gone (exit code 255, ssh's own or the command's) is
     followed by another question. On a host that is lost nothing is tried again.
     `runner` is testinfra's one AnsibleRunner, `ssh` its SshBackend class, whose commands are
-    watched from now on.
+    watched from now on. While `dark_peers_of` names a host, others are no news when they are lost.
     """
 
     def __init__(self, runner: Any, ssh: Any, report: Callable[..., None]) -> None:  # noqa: ANN401 -- testinfra is untyped
         self.silent: dict[str, str] = {}
+        self.dark_peers_of: str | None = None
         self._runner = runner
         self._report = report
         self._lost: dict[int, str] = {}  # by the id() of a backend, all of which live to the end
@@ -84,6 +85,8 @@ class Reach:
 
     def _watched(self) -> Callable[..., Any]:
         def run_ssh(backend: Any, command: str) -> Any:  # noqa: ANN401 -- testinfra is untyped
+            name = self._name(backend)
+            counts = self.dark_peers_of in {None, name}
             if id(backend) not in self._lost:
                 try:
                     return self._ssh(backend, command)
@@ -92,9 +95,11 @@ class Reach:
                     if not said:
                         raise
                     self._lost[id(backend)] = said
-                    self._note(self._name(backend), said)
-            self._news = f"{self._name(backend)}: {self._lost[id(backend)]}"
-            raise HostUnreachable(self._news)
+            said = self._lost[id(backend)]
+            if counts:
+                self._note(name, said)
+                self._news = f"{name}: {said}"
+            raise HostUnreachable(f"{name}: {said}")
 
         return run_ssh
 

@@ -95,6 +95,7 @@ def test_its_data_lie_on_the_volume_and_commits_are_durable(sql, variables):
     assert found == wanted, f"settings are {found}"
 
 
+@pytest.mark.dark_peers_allowed
 def test_exactly_one_host_is_the_primary(host, on, sql, variables, alone):
     mine = variables["inventory_hostname"]
     roles = {mine: sql("SELECT pg_is_in_recovery()")}

@@ -327,6 +327,45 @@ def test_b(host):
     assert len(site.tried.read_text()) == 2  # the command, the question; test_b tries nothing
 
 
+ASKS_S2 = """\
+import pytest, testinfra
+@pytest.mark.dark_peers_allowed
+def test_a(host):
+    with pytest.raises(Exception):
+        testinfra.get_host("ansible://s2").run("true")
+    host.run("true")
+"""
+
+
+def test_a_check_that_says_so_may_ask_another_host_in_vain(site, monkeypatch):
+    site.fake_ssh(monkeypatch)
+    site.gone.write_text("192.0.2.2")
+    result = site.check(ASKS_S2, hosts=("s1",))
+    assert result.green, result
+    assert result.unreachable == ()
+    uncaught = ASKS_S2.replace("with pytest.raises(Exception)", "if True")
+    assert "s1: test_a unreachable: s2: " in red(site.check(uncaught, hosts=("s1",)))
+
+
+def test_the_checks_after_it_may_not(site, monkeypatch):
+    site.fake_ssh(monkeypatch)
+    site.gone.write_text("192.0.2.2")
+    after = ASKS_S2 + ASKS_S2.replace("@pytest.mark.dark_peers_allowed", "").replace("_a(", "_b(")
+    result = site.check(after, hosts=("s1",))
+    assert [c.outcome for c in result.checks] == [CheckOutcome.PASSED, CheckOutcome.UNREACHABLE]
+    assert "s2: unreachable" in red(result)
+
+
+def test_its_own_host_must_stay_there_for_it_too(site, monkeypatch):
+    site.fake_ssh(monkeypatch)
+    lose = f"    open({str(site.gone)!r}, 'w').write('192.0.2.1 192.0.2.2')\n"
+    swallow = "    with pytest.raises(Exception):\n        host.run('true')\n"
+    gate = ASKS_S2.replace("(host):\n", f"(host):\n{lose}").replace("    host.run('true')\n", "")
+    gate = gate.replace('    host.run("true")\n', swallow)
+    result = site.check(gate, hosts=("s1",))
+    assert "s1: unreachable" in red(result)
+
+
 def test_a_command_that_ends_as_if_its_host_were_gone_is_no_lost_host(site, monkeypatch):
     site.fake_ssh(monkeypatch)
     result = site.check("def test_a(host): host.run('exit 255')\n", hosts=("s1",))
