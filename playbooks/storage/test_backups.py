@@ -121,8 +121,13 @@ def number(segment):
     return int(segment[8:16], 16) * 256 + int(segment[16:24], 16)
 
 
-def test_the_log_of_the_primary_arrives_now(pgbackrest):
-    answer = pgbackrest("--archive-timeout=20 check")
+@pytest.mark.dark_peers_allowed
+def test_the_log_of_the_primary_arrives_now(told, on, stanza):
+    # Asked there: the repository host wants an answer of every database host, also of a dark one.
+    primaries = [name for name, answer in told(SYSTEM).items() if answer.endswith("|f")]
+    assert len(primaries) == 1, f"no backup without exactly one primary: {primaries}"
+    words = f"timeout 60 runuser -u postgres -- pgbackrest --stanza={stanza}"
+    answer = on(primaries[0]).run(f"cd / && {words} --archive-timeout=20 check")
     assert answer.rc == 0, f"pgbackrest check: {answer.stdout} {answer.stderr}"
 
 
