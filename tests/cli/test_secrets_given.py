@@ -60,7 +60,11 @@ def recover(drcli, project, *words, code=0, command="recover", **how):
     return done
 
 
-@pytest.mark.parametrize("how", ["file", "id", "script", "ansible.cfg"])
+@pytest.mark.parametrize(
+    ("vaulted", "how"),
+    [("file", "id"), ("value", "file"), ("file", "script"), ("value", "ansible.cfg")],
+    indirect=["vaulted"],
+)
 def test_a_vault_is_opened_for_inventory_playbook_and_gate(vaulted, drcli, password, how):
     script = password.with_name("vault-client")
     script.write_text(f'#!/bin/sh\n[ "$*" = "--vault-id room" ] && cat {password}\n')
@@ -135,15 +139,15 @@ def test_what_cannot_be_passed_through_is_refused_and_shows_no_value(
     assert not list((project / "marks").iterdir())
 
 
-@pytest.mark.parametrize("how", ["key=value", "JSON", "@FILE", "JSON file"])
+@pytest.mark.parametrize("how", ["key=value", "JSON file"])  # all forms: unit/test_extra_vars.py
 def test_extra_variables_reach_playbook_and_gate(make_project, drcli, tmp_path, how):
     project = make_project(ONE)
     needs_it(project)
     path = tmp_path / "extra"
-    path.write_text(json.dumps({"pin": PIN}) if how == "JSON file" else f"pin: {PIN}\n")
-    given = {"key=value": f"other=1 pin='{PIN}'", "JSON": json.dumps({"pin": PIN})}
-    recover(drcli, project, "-e", "pin=overridden", "-e", given.get(how, f"@{path}"))
-    recover(drcli, project, "-e", given.get(how, f"@{path}"), command="verify")
+    path.write_text(json.dumps({"pin": PIN}))
+    given = f"@{path}" if how == "JSON file" else f"other=1 pin='{PIN}'"
+    recover(drcli, project, "-e", "pin=overridden", "-e", given)
+    recover(drcli, project, "-e", given, command="verify")
 
 
 def at_terminal(project, state, *words, answer):
@@ -169,6 +173,7 @@ def at_terminal(project, state, *words, answer):
     return os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]), seen.decode(errors="replace")
 
 
+@pytest.mark.parametrize("vaulted", ["file"], indirect=True)
 def test_a_vault_password_is_asked_for_without_echo(vaulted, tmp_path):
     words = ["recover", "--site", "room-a", "--vault-id", "room@prompt"]
     code, seen = at_terminal(vaulted, tmp_path / "state", *words, answer="open sesame")
