@@ -243,7 +243,7 @@ def open_umask():
 @pytest.mark.usefixtures("open_umask")
 def test_no_canary_is_in_what_is_written_shown_or_listed(caged, world, call, tmp_path):
     _, give, _ = caged
-    junit = tmp_path / "state/gates.xml"
+    junit = tmp_path / "home/gates.xml"
     at = ["--site", "room-a"]
     with Watched() as watched:
         heard = {
