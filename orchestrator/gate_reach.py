@@ -10,11 +10,13 @@ import time
 from collections.abc import Callable, Sequence
 from typing import Any
 
+from orchestrator.ssh import is_dark
+
 LIMIT = 30.0  # seconds; ssh's own ConnectTimeout and ServerAlive normally answer before
 
 
 class HostUnreachable(Exception):  # noqa: N818 -- what pytest shows to a person
-    """A host gives no sign of life; the text is what ssh said."""
+    """A host cannot be reached; the text is what ssh said. Gates import nothing else of drcli."""
 
 
 class Reach:
@@ -23,7 +25,8 @@ class Reach:
     A command that ends as if its host were gone (exit code 255, ssh's own or the command's) is
     followed by another question. On a host that is lost nothing is tried again.
     `runner` is testinfra's one AnsibleRunner, `ssh` its SshBackend class, whose commands are
-    watched from now on. While `dark_peers_of` names a host, others are no news when they are lost.
+    watched from now on. While `dark_peers_of` names a host, others that are dark are no news; one
+    that is there and lets nobody in is.
     """
 
     def __init__(self, runner: Any, ssh: Any, report: Callable[..., None]) -> None:  # noqa: ANN401 -- testinfra is untyped
@@ -86,7 +89,6 @@ class Reach:
     def _watched(self) -> Callable[..., Any]:
         def run_ssh(backend: Any, command: str) -> Any:  # noqa: ANN401 -- testinfra is untyped
             name = self._name(backend)
-            counts = self.dark_peers_of in {None, name}
             if id(backend) not in self._lost:
                 try:
                     return self._ssh(backend, command)
@@ -96,7 +98,7 @@ class Reach:
                         raise
                     self._lost[id(backend)] = said
             said = self._lost[id(backend)]
-            if counts:
+            if self.dark_peers_of in {None, name} or not is_dark(said):
                 self._note(name, said)
                 self._news = f"{name}: {said}"
             raise HostUnreachable(f"{name}: {said}")

@@ -132,6 +132,7 @@ class _Attempt:
         return PlaybookResult(
             outcome=outcome,
             reasons=tuple(missing),
+            dark=frozenset(self._watch.dark),
             stats=self._watch.stats or {},
             artifact="" if self._log.trouble else str(self._log.path),
         )

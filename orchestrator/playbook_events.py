@@ -15,7 +15,7 @@ from typing import Any
 
 from orchestrator.events import HostStats, TaskDiffed, TaskFailed, TaskStarted
 from orchestrator.redaction import Redactor, cut
-from orchestrator.ssh import explain
+from orchestrator.ssh import explain, is_dark
 
 Event = Mapping[str, Any]
 
@@ -69,6 +69,7 @@ class Watch:
         self.really_changed: list[str] = []
         self._diffs = 0
         self.unreachable: dict[str, str] = {}
+        self.dark: set[str] = set()
         self._unmatched: set[str] = set()
         self.misnamed: list[str] = []
         self.asked = ""
@@ -179,6 +180,8 @@ class Watch:
     def _lose(self, data: Event, host: str, stdout: str) -> None:
         said = self._redactor.message(_message(data.get("res") or {}, stdout))
         self.unreachable.setdefault(host, explain(host, said))
+        if is_dark(said):
+            self.dark.add(host)
         task = self._redactor.message(str(data.get("task") or ""), 300)
         self._tell(
             TaskFailed(

@@ -7,11 +7,8 @@ import re
 _CHANGED = re.compile(r"REMOTE HOST IDENTIFICATION HAS CHANGED")
 _UNKNOWN = re.compile(r"Host key verification failed|No \S+ host key is known for")
 _FINGERPRINT = re.compile(r"SHA256:[A-Za-z0-9+/]{20,}")
-_WORDS = (
-    (re.compile(r"No route to host"), "no route to host: is it powered and on the network?"),
+_ANSWERS = (
     (re.compile(r"Connection refused"), "connection refused: its SSH server is not running"),
-    (re.compile(r"[Tt]imed out|[Tt]imeout"), "no answer in time"),
-    (re.compile(r"Could not resolve hostname"), "its name cannot be resolved: use an address"),
     (
         re.compile(r"incorrect password attempt|Sorry, try again|no password was provided"),
         "its sudo does not take the become password",
@@ -19,6 +16,25 @@ _WORDS = (
     (re.compile(r"Permission denied"), "permission denied: wrong user or key"),
     (re.compile(r"Connection (?:reset|closed)"), "the connection was closed"),
 )
+_WORDS = (
+    (re.compile(r"No route to host"), "no route to host: is it powered and on the network?"),
+    (re.compile(r"[Tt]imed out|[Tt]imeout"), "no answer in time"),
+    (re.compile(r"Could not resolve hostname"), "its name cannot be resolved: use an address"),
+    *_ANSWERS,
+)
+_NO_SIGN = re.compile(
+    r"No route to host|Host is down|Network is unreachable|[Tt]imed out|[Tt]imeout|no answer"
+)
+
+
+def is_dark(said: str) -> bool:
+    """Whether nothing at all came back from a host, judged from what ssh (or Ansible) said.
+
+    One that answers and does not let us in (another key, a wrong password, no SSH server) is there:
+    what runs on it may be running.
+    """
+    there = (_CHANGED, _UNKNOWN, *(pattern for pattern, _ in _ANSWERS))
+    return bool(_NO_SIGN.search(said)) and not any(p.search(said) for p in there)
 
 
 def explain(host: str, said: str) -> str:

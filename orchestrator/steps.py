@@ -195,11 +195,11 @@ def _shown(path: Path, project: Path) -> str:
 
 
 def only_dark_hosts(played: PlaybookResult) -> bool:
-    """It went to its end, and all that was wrong is that hosts could not be reached, not all."""
-    lines = played.stats.values()
-    dark = [line for line in lines if line.unreachable]
-    failed = any(line.failures for line in lines)
-    return played.outcome is PlaybookOutcome.FAILED and 0 < len(dark) < len(lines) and not failed
+    """It went to its end, and all that was wrong is that hosts are dark, not all of them."""
+    lost = {host for host, line in played.stats.items() if line.unreachable}
+    failed = any(line.failures for line in played.stats.values())
+    ended = played.outcome is PlaybookOutcome.FAILED and not failed
+    return ended and 0 < len(lost) < len(played.stats) and lost <= played.dark
 
 
 def playbook_reason(played: PlaybookResult) -> str:

@@ -111,10 +111,14 @@ class PlaybookRequest:
 
 @dataclass(frozen=True, kw_only=True)
 class PlaybookResult:
-    """`succeeded` only when final stats were seen and every host stands in them as ok."""
+    """`succeeded` only when final stats were seen and every host stands in them as ok.
+
+    Of the `dark` hosts nothing came back at all.
+    """
 
     outcome: PlaybookOutcome
     reasons: tuple[str, ...] = ()
+    dark: frozenset[str] = frozenset()
     stats: Mapping[str, HostStats] = field(default_factory=dict)
     artifact: str = ""
 

@@ -29,11 +29,12 @@ all:
 """
 FAKE_SSH = """\
 #!/bin/sh
-# Stands in for ssh: runs the command here, unless the host's address is listed as gone.
+# Stands in for ssh: runs the command here, unless the host's address is listed as gone; then it
+# says what `said` has, or that there is no route.
 for word; do last=$word; done
 for address in $(cat "{gone}" 2>/dev/null); do
   case " $* " in *" $address "*) echo >>"{tried}"
-    echo "ssh: connect to host $address: No route to host" >&2
+    cat "{said}" >&2 2>/dev/null || echo "ssh: connect to host $address: No route to host" >&2
     exit 255;; esac
 done
 exec sh -c "$last"
@@ -50,6 +51,7 @@ class SmallSite:
         self.inventory = self.write("hosts.yml", HOSTS)
         self.gone = folder / "gone"
         self.tried = folder / "tried"
+        self.said = folder / "said"
         self.playbooks = AnsiblePlaybooks(self.state)
         self.gates = TestinfraGates()
         self.run = f"{RUN}-{folder.parent.name}-{folder.name}"
@@ -69,7 +71,9 @@ class SmallSite:
 
     def fake_ssh(self, monkeypatch) -> None:
         """Put a stand-in for ssh before the real one."""
-        path = self.write("bin/ssh", FAKE_SSH.format(gone=self.gone, tried=self.tried))
+        path = self.write(
+            "bin/ssh", FAKE_SSH.format(gone=self.gone, tried=self.tried, said=self.said)
+        )
         path.chmod(0o755)
         monkeypatch.setenv("PATH", f"{path.parent}:{os.environ['PATH']}")
 

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import os
 import signal
+import time
 from threading import Event as Flag
 
 import pytest
 from small_site import SmallSite
+from tiny_site import PROJECT
 
 from orchestrator.events import CheckOutcome, GatePurpose, PlaybookOutcome, TaskFailed, TaskStarted
 
@@ -114,11 +116,15 @@ def test_a_rescued_failure_is_shown(site):
 def test_a_playbook_that_somebody_kills_in_its_last_task(site, number):
     def kill(event):
         if isinstance(event, TaskStarted) and event.task == "Last":
+            # Not earlier: a worker that is just being forked can swallow Ansible's own SIGTERM.
+            until = time.monotonic() + 15
+            while sum(p.command == "sleep" for p in site.left()) < 2 and time.monotonic() < until:
+                time.sleep(0.05)
             playbook = [p.pid for p in site.left() if p.command.startswith("ansible-play")]
             os.kill(min(playbook), number)
 
     last = "- name: Last\n  ansible.builtin.command: sleep 60"
-    result = site.play(f"{DEBUG}\n{last}", tell=kill, timeout=20)
+    result = site.play(f"{DEBUG}\n{last}", tell=kill, timeout=40)
     assert "without its final stats" in failed(result)
     assert site.left() == ()
 
@@ -354,6 +360,35 @@ def test_the_checks_after_it_may_not(site, monkeypatch):
     result = site.check(after, hosts=("s1",))
     assert [c.outcome for c in result.checks] == [CheckOutcome.PASSED, CheckOutcome.UNREACHABLE]
     assert "s2: unreachable" in red(result)
+
+
+def test_another_host_that_is_there_and_lets_nobody_in_is_not_dark(site, monkeypatch):
+    site.fake_ssh(monkeypatch)
+    site.gone.write_text("192.0.2.2")
+    for said in ("Host key verification failed.", "root@192.0.2.2: Permission denied (publickey)."):
+        site.said.write_text(said)
+        assert "s1: test_a unreachable: s2: " in red(site.check(ASKS_S2, hosts=("s1",)))
+
+
+ASKS_BOTH = """\
+import pytest
+@pytest.mark.dark_peers_allowed
+def test_a(host, printed):
+    assert printed(["s1", "s2"], "echo here") == {}
+"""
+
+
+def test_a_gate_that_asks_several_hosts_leaves_out_the_dark_ones_alone(site, monkeypatch):
+    site.fake_ssh(monkeypatch)
+    site.write("conftest.py", (PROJECT / "playbooks" / "conftest.py").read_text())
+    both = ASKS_BOTH.replace("{}", "{'s1': 'here', 's2': 'here'}")
+    assert site.check(both, hosts=("s1",)).green
+    odd = ASKS_BOTH.replace("echo here", "exit 255")  # no lost host: the command's own exit code
+    assert [c.outcome for c in site.check(odd, hosts=("s1",)).checks] == [CheckOutcome.ERROR]
+    site.gone.write_text("192.0.2.2")
+    assert site.check(ASKS_BOTH.replace("{}", "{'s1': 'here'}"), hosts=("s1",)).green
+    site.said.write_text("Host key verification failed.")
+    assert "s2: " in red(site.check(ASKS_BOTH.replace("{}", "{'s1': 'here'}"), hosts=("s1",)))
 
 
 def test_its_own_host_must_stay_there_for_it_too(site, monkeypatch):

@@ -96,6 +96,14 @@ def test_a_host_once_unreachable_stays_a_shortcoming(attempt):
     (reason,) = shortcomings(attempt.watch, ("h1",), 0)
     assert reason.startswith("h1: unreachable, no route to host")
     assert attempt.told[-1].unreachable
+    assert attempt.watch.dark == {"h1"}
+
+
+def test_a_host_that_refuses_is_unreachable_but_not_dark(attempt):
+    said = "Failed to connect to the host via ssh: root@h1: Permission denied (publickey)."
+    attempt.take("runner_on_unreachable", host="h1", task="Ping", res={"msg": said})
+    assert attempt.watch.unreachable
+    assert attempt.watch.dark == set()
 
 
 def test_a_failure_names_host_task_place_command_and_what_it_said(attempt):

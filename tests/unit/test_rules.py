@@ -32,11 +32,14 @@ class ByRuleAlone(FakePlaybooks):
 
 
 class StandbyDark(FakePlaybooks):
-    """A host of the database is dark, whatever the rule; `others` is how its other host went."""
+    """A host of the database is dark, whatever the rule; `others` is how its other host went.
 
-    def __init__(self, others):
+    Or it is there (not `dark`) and cannot be reached all the same.
+    """
+
+    def __init__(self, others, *, dark=("db2",)):
         super().__init__()
-        self.others = others
+        self.others, self.dark = others, frozenset(dark)
 
     def __call__(self, request, tell, stop):
         done = super().__call__(request, tell, stop)
@@ -46,7 +49,11 @@ class StandbyDark(FakePlaybooks):
             self.succeeded.discard("database")
         stats = {"db1": self.others, "db2": HostStats(unreachable=1)}
         return replace(
-            done, outcome=PlaybookOutcome.FAILED, reasons=("db2: unreachable",), stats=stats
+            done,
+            outcome=PlaybookOutcome.FAILED,
+            reasons=("db2: unreachable",),
+            stats=stats,
+            dark=self.dark,
         )
 
 
@@ -125,6 +132,12 @@ def test_by_the_rule_a_dark_host_is_for_the_gate_to_judge(time):
 )
 def test_a_dark_host_fails_it_without_the_rule_or_when_the_others_are_not_well(time, rule, others):
     records, _, _ = run(time, rule=rule, playbooks=StandbyDark(others))
+    assert verdicts(records)["database"] is ComponentState.FAILED
+
+
+def test_a_host_that_is_there_and_lets_nobody_in_is_not_left_out(time):
+    playbooks = StandbyDark(HostStats(ok=9), dark=())
+    records, _, _ = run(time, playbooks=playbooks)
     assert verdicts(records)["database"] is ComponentState.FAILED
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from orchestrator.ssh import explain
+from orchestrator.ssh import explain, is_dark
 
 CHANGED = """\
 @    WARNING: REMOTE HOST IDENTIFICATION HAS CHANGED!     @
@@ -32,3 +32,25 @@ def test_the_reason_names_host_and_cause(said, words):
     assert reason.startswith("db1: ")
     assert words in reason
     assert "\n" not in reason
+
+
+@pytest.mark.parametrize(
+    ("said", "dark"),
+    [
+        ("ssh: connect to host 192.0.2.1 port 22: No route to host", True),
+        ("ssh: connect to host 192.0.2.1 port 22: Connection timed out", True),
+        ("Timeout, server 192.0.2.1 not responding.", True),
+        (CHANGED, False),
+        (
+            "No ED25519 host key is known for 192.0.2.1 and you have requested strict checking.",
+            False,
+        ),
+        ("root@192.0.2.1: Permission denied (publickey).", False),
+        ("ssh: connect to host 192.0.2.1 port 22: Connection refused", False),
+        ("Timeout, server 192.0.2.1 not responding.\nConnection reset by 192.0.2.1 port 22", False),
+        ("ssh: Could not resolve hostname db2: Name or service not known", False),
+        ("something else", False),
+    ],
+)
+def test_a_host_is_dark_only_when_nothing_came_back(said, dark):
+    assert is_dark(said) is dark
