@@ -113,8 +113,12 @@ def keep(
         mentions={name: tuple(files.split()) for name, files in zip(names, mentions, strict=True)},
     )
     _stop(instance, snapshot, tell=tell)
-    for name in names:
-        podman("commit", "--quiet", instance.container(name), snapshot.images[name])
+    each(
+        names,
+        lambda name: podman("commit", "--quiet", instance.container(name), snapshot.images[name]),
+        stage="snapshot",
+        tell=tell,
+    )
     folder = snapshot_folder(instance)
     fresh = folder.with_suffix(".new")
     _empty(fresh)
