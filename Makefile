@@ -17,7 +17,7 @@ help:
 	@echo "make test          every linter and every test, the recovery on the lab included"
 	@echo "make unit          the tests that run anywhere in seconds"
 	@echo "make check         every linter"
-	@echo "make faults        every fault of the lab's catalogue, every service stopped; half an hour, FAULT=name for one"
+	@echo "make faults        every fault of the lab's catalogue, every service stopped; three quarters of an hour, FAULT=name for one"
 	@echo "make cuts          ten power cuts in a row under load, and what the database does not survive whole; CUT=part for one"
 	@echo "make molecule      each layer's playbooks and gates on a lab of its own; SCENARIO=network: one layer"
 	@echo "make molecule-red  regressions are planted in a copy, and Molecule has to end red at the right step"

@@ -4,8 +4,9 @@
     python tests/reliability/faults.py NAME ...    these faults, or the services of these components
 
 Each fault is given to a lab in its seeded state. A row is printed when it is done and kept in
-build/faults.json: whoever is interrupted goes on there; a row is done anew when its fault was
-changed. The table goes to docs/reliability.md. Exit code 1 when any row is not as it must be.
+build/faults.json: whoever is interrupted goes on there; a row is done anew when its fault or the
+code was changed, so that all of the table are of one code. The table goes to docs/reliability.md.
+Exit code 1 when any row is not as it must be.
 """
 
 from __future__ import annotations
@@ -22,10 +23,12 @@ from pathlib import Path
 
 from faults_on_the_lab import PATIENCE, Row, Site, read_site, stop_service, try_fault
 from on_the_lab import PROJECT, Lab
+from reliability.table import code, measured
 from services_on_the_lab import MUTATIONS, SERVICES
 
 KEPT = PROJECT / "build" / "faults.json"
 PAGE = PROJECT / "docs" / "reliability.md"
+CODE, WHEN = code(), measured()  # as they are when it begins
 BEGIN, END = "<!-- results: written by `make faults` -->", "<!-- end of the results -->"
 
 
@@ -56,7 +59,7 @@ def main(chosen: list[str]) -> int:
 
 def _digest(site: Site, name: str) -> str:
     """What a kept row must have been made of to count still."""
-    fault = json.dumps(site.faults[name] | {"given": []})
+    fault = json.dumps(site.faults[name] | {"given": []}) + CODE
     return hashlib.sha256(fault.encode()).hexdigest()[:12]
 
 
@@ -66,7 +69,7 @@ def _is_done(row: dict | None, of: str) -> bool:
 
 def _services_done(done: dict[str, dict], component: str) -> bool:
     stopped = [(unit, host) for one, unit, host in MUTATIONS if one == component]
-    return all(_is_done(done.get(f"{u} stopped on {h}"), component) for u, h in stopped)
+    return all(_is_done(done.get(f"{u} stopped on {h}"), CODE) for u, h in stopped)
 
 
 def _services(lab: Lab, site: Site, component: str, done: dict[str, dict]) -> None:
@@ -81,7 +84,7 @@ def _services(lab: Lab, site: Site, component: str, done: dict[str, dict]) -> No
                     row.wrong.append("the component was not recovered afterwards")
             except subprocess.SubprocessError as error:
                 row.wrong.append(str(error))
-            _keep(done, site, row, component)
+            _keep(done, site, row, CODE)
 
 
 def _keep(done: dict[str, dict], site: Site, row: Row, of: str) -> None:
@@ -125,7 +128,7 @@ def _write(rows: list[dict]) -> None:
     text = PAGE.read_text(encoding="utf-8")
     found = re.compile(f"{re.escape(BEGIN)}.*?{re.escape(END)}", re.DOTALL)
     assert found.search(text), f"{PAGE} has lost its markers"
-    block = "\n".join([BEGIN, "", *table, "", END])
+    block = "\n".join([BEGIN, WHEN, "", *table, "", END])
     PAGE.write_text(found.sub(lambda _: block, text), encoding="utf-8")
 
 
