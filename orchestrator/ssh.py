@@ -15,15 +15,16 @@ _ANSWERS = (
     ),
     (re.compile(r"Permission denied"), "permission denied: wrong user or key"),
     (re.compile(r"Connection (?:reset|closed)"), "the connection was closed"),
+    (re.compile(r"during banner exchange"), "it takes connections, and its SSH server hangs"),
 )
 _WORDS = (
+    *_ANSWERS,
     (re.compile(r"No route to host"), "no route to host: is it powered and on the network?"),
     (re.compile(r"[Tt]imed out|[Tt]imeout"), "no answer in time"),
     (re.compile(r"Could not resolve hostname"), "its name cannot be resolved: use an address"),
-    *_ANSWERS,
 )
 _NO_SIGN = re.compile(
-    r"No route to host|Host is down|Network is unreachable|[Tt]imed out|[Tt]imeout|no answer"
+    r"No route to host|Host is down|Network is unreachable|[Tt]imed out|[Tt]imeout"
 )
 
 

@@ -12,6 +12,10 @@ The fingerprint for the ED25519 key sent by the remote host is
 SHA256:ekrXCK6SmMLS8Bnq56PEdqqnKS0y7NbHSKR7iczzwNA.
 Host key verification failed.
 """
+HANGS = """\
+Connection timed out during banner exchange
+Connection to 192.0.2.1 port 22 timed out
+"""
 
 
 @pytest.mark.parametrize(
@@ -23,6 +27,7 @@ Host key verification failed.
         ("ssh: connect to host 192.0.2.1 port 22: Connection refused", "connection refused"),
         ("ssh: connect to host 192.0.2.1 port 22: Connection timed out", "no answer in time"),
         ("root@192.0.2.1: Permission denied (publickey).", "wrong user or key"),
+        (HANGS, "its SSH server hangs"),
         ("something else\nat last", "at last"),
         ("", "no answer"),
     ],
@@ -49,6 +54,8 @@ def test_the_reason_names_host_and_cause(said, words):
         ("ssh: connect to host 192.0.2.1 port 22: Connection refused", False),
         ("Timeout, server 192.0.2.1 not responding.\nConnection reset by 192.0.2.1 port 22", False),
         ("ssh: Could not resolve hostname db2: Name or service not known", False),
+        (HANGS, False),
+        ("no answer", False),
         ("something else", False),
     ],
 )
