@@ -11,15 +11,17 @@ from rich.table import Table
 
 from orchestrator.cli.lab_break import break_
 from orchestrator.cli.lab_shared import HOSTS, NAME, SITE, load_lab, print_table, progress
+from orchestrator.errors import InputError
 from orchestrator.lab import hosts as lab_hosts
 from orchestrator.lab import power
 from orchestrator.lab.broken import read_broken
 from orchestrator.lab.definition import LabHost, load_definition
 from orchestrator.lab.image import remove_images
-from orchestrator.lab.instance import default_name, make_instance
+from orchestrator.lab.instance import Instance, default_name, make_instance
 from orchestrator.lab.lab_lock import lab_lock
 from orchestrator.lab.ledger import await_writes, verdict, writing
 from orchestrator.lab.machine import check_root
+from orchestrator.lab.part import up_to
 from orchestrator.lab.raising import raise_bare, raise_seeded
 from orchestrator.lab.raising import reset as reset_lab
 from orchestrator.lab.removal import purge as purge_all
@@ -39,7 +41,8 @@ def lab() -> None:
 @SITE
 @NAME
 @click.option("--bare", is_flag=True, help="Booted machines only: no service is provisioned.")
-def up(site: str, *, name: str | None, bare: bool) -> None:
+@click.option("--layer", metavar="LAYER", help="No host above this layer; the clients are there.")
+def up(site: str, *, name: str | None, bare: bool, layer: str | None) -> None:
     """Bring the lab up: what is missing is made, what is there stays.
 
     Example: drcli lab up --site hosting-a
@@ -47,10 +50,16 @@ def up(site: str, *, name: str | None, bare: bool) -> None:
     began = time.monotonic()
     check_root()
     project = find_project(None)
-    definition = load_definition(project, site)
+    whole = load_definition(project, site)
     name = name or default_name(project, site)
     with lab_lock(name), progress() as tell:
-        instance = make_instance(project, site, name)
+        instance = make_instance(project, site, name, layer=up_to(whole, layer).layer)
+        definition = up_to(whole, layer or instance.layer)
+        if definition.layer != instance.layer:
+            ends = (
+                f"only up to the layer {instance.layer}" if instance.layer else "with every layer"
+            )
+            raise InputError(f"the lab {name} is there, {ends}", hint="Choose another --name.")
         if bare:
             raise_bare(definition, instance, tell=tell)
         else:
@@ -115,6 +124,12 @@ def cut(site: str, *, name: str | None, hosts: str | None, feed: str | None, wri
     click.echo(f"Next: drcli lab power-on --site {site}")
 
 
+def _recovery(instance: Instance) -> str:
+    """The command that recovers what there is of the site."""
+    layer = f" --layer {instance.layer}" if instance.layer else ""
+    return f"drcli recover --site {instance.site}{layer}"
+
+
 @lab.command("power-on")
 @SITE
 @NAME
@@ -134,7 +149,7 @@ def power_on(site: str, *, name: str | None, hosts: str | None) -> None:
     click.echo(f"booted in {took:.1f} s: {names}" if booted else "nothing to boot")
     for host, fault in read_broken(instance).off.items():
         click.echo(f"{host} stays off: drcli lab break {fault} --undo --site {site}")
-    click.echo(f"Next: drcli recover --site {site}")
+    click.echo(f"Next: {_recovery(instance)}")
 
 
 @lab.command()
@@ -208,7 +223,7 @@ def status(site: str, *, name: str | None, as_json: bool) -> int:
         if not all(host.made for host in found)
         else f"drcli lab power-on --site {site}"
         if on < len(found)
-        else f"drcli recover --site {site}"
+        else _recovery(instance)
     )
     click.echo(f"lab {instance.name}: {on} of {len(found)} hosts are on. Next: {following}")
     return int(ssh < len(found))

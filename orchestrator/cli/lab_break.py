@@ -53,10 +53,11 @@ def break_(  # noqa: PLR0913 -- one for each option
     if fault is None:
         raise click.UsageError("Name a fault, or type --list.", ctx=context)
     definition, instance = load_lab(site, name)
-    catalogue = load_faults(definition)
+    whole = load_definition(definition.project, site)
+    catalogue = load_faults(whole)
     chosen = catalogue.find(fault, site=site)
     if host is not None:
-        chosen = elsewhere(definition, chosen, host)
+        chosen = elsewhere(whole, chosen, host)
     elif undo and (given := read_broken(instance).given.get(fault)):
         chosen = chosen.model_copy(update={"hosts": given})
     with lab_lock(instance.name), progress() as tell:

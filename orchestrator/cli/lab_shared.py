@@ -15,6 +15,7 @@ from rich.table import Table
 from orchestrator.lab.definition import Definition, load_definition
 from orchestrator.lab.instance import Instance, require_instance
 from orchestrator.lab.machine import check_root
+from orchestrator.lab.part import up_to
 from orchestrator.lab.progress import Step, Tell
 from orchestrator.project import find_project
 
@@ -34,7 +35,8 @@ def load_lab(site: str, name: str | None) -> tuple[Definition, Instance]:
     """What the lab is made of, and the instance that is up; root is needed for both."""
     check_root()
     project = find_project(None)
-    return load_definition(project, site), require_instance(project, site, name)
+    definition, instance = load_definition(project, site), require_instance(project, site, name)
+    return up_to(definition, instance.layer), instance
 
 
 def print_table(table: Table) -> None:

@@ -23,7 +23,7 @@ def make_access(definition: Definition, instance: Instance) -> None:
     (folder / "secrets").mkdir(mode=0o700, exist_ok=True)
     _key(instance, "id_ed25519", comment=f"drcli lab {instance.name}")
     lines = []
-    for host in definition.hosts:
+    for host in (*definition.hosts, *definition.absent):
         public = _key(instance, f"host_keys/{host.name}", comment=host.name)
         kind, key = public.decode().split()[:2]
         lines.append(f"{instance.address(host.number)} {kind} {key}\n")
@@ -34,7 +34,8 @@ def make_access(definition: Definition, instance: Instance) -> None:
 def overlay_text(definition: Definition, instance: Instance) -> str:
     """The lab's inventory; JSON is YAML, too.
 
-    What holds for all stands at each host as well, else a group_vars/all of the site would win.
+    What holds for all stands at each host as well, else a group_vars/all of the site would win. An
+    absent host has an address here, too, where nobody is: nothing may reach for the real one.
     """
     known = instance.folder / "known_hosts"
     shared = {
@@ -46,7 +47,7 @@ def overlay_text(definition: Definition, instance: Instance) -> str:
     }
     hosts = {
         host.name: {"ansible_host": instance.address(host.number), **shared}
-        for host in definition.hosts
+        for host in (*definition.hosts, *definition.absent)
     }
     return json.dumps({"all": {"vars": shared, "hosts": hosts}}, indent=2) + "\n"
 

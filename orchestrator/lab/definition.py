@@ -86,12 +86,17 @@ class LabHost:
 
 @dataclass(frozen=True, kw_only=True)
 class Definition:
-    """A site's lab as it is written down: where, its hosts, its lab.yml."""
+    """A site's lab as it is written down: where, its hosts, its lab.yml.
+
+    One that ends with a `layer` is a part of the site: the hosts of the layers above are `absent`.
+    """
 
     project: Path
     site: str
     hosts: tuple[LabHost, ...]
     file: LabFile
+    layer: str | None = None
+    absent: tuple[LabHost, ...] = ()
 
     @property
     def own(self) -> Path:
@@ -109,7 +114,16 @@ class Definition:
         return tuple(host for host in self.hosts if not host.outside)
 
     def host(self, name: str) -> LabHost:
-        """The host of that name, which is known to be there."""
+        """The host of that name.
+
+        Raises:
+            InputError: it is of a layer above this lab.
+        """
+        if name in {host.name for host in self.absent}:
+            raise InputError(
+                f"{name} is not in this lab, which ends with the layer {self.layer}",
+                hint="drcli lab up with another --name, without --layer, has every host.",
+            )
         return next(host for host in self.hosts if host.name == name)
 
     def disks(self) -> Iterator[tuple[LabHost, str, int]]:

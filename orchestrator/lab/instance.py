@@ -28,7 +28,10 @@ LOOPS = 256  # of each instance
 
 
 class Instance(BaseModel):
-    """What an instance is known by; kept in instance.json of its folder."""
+    """What an instance is known by; kept in instance.json of its folder.
+
+    `layer` is the one that it ends with when it is not the whole site.
+    """
 
     model_config = ConfigDict(frozen=True)
 
@@ -38,6 +41,7 @@ class Instance(BaseModel):
     subnet: IPv4Network
     short: str  # never used before: names that a killed podman still holds do not matter
     made: datetime
+    layer: str | None = None
 
     @property
     def folder(self) -> Path:
@@ -134,8 +138,8 @@ def overlay(project: Path, site: str, name: str | None = None) -> Path:
     return require_instance(project, site, name).hosts_file
 
 
-def make_instance(project: Path, site: str, name: str) -> Instance:
-    """The instance of that name; a new one has a free management network of its own.
+def make_instance(project: Path, site: str, name: str, *, layer: str | None = None) -> Instance:
+    """The instance of that name; a new one ends with `layer`, on a management network of its own.
 
     Raises:
         InputError: the instance of that name is another site's.
@@ -158,6 +162,7 @@ def make_instance(project: Path, site: str, name: str) -> Instance:
             subnet=free_subnet(taken),
             short=secrets.token_hex(3),
             made=datetime.now(UTC),
+            layer=layer,
         )
         made.folder.mkdir(mode=0o700, exist_ok=True)
         fresh = made.folder / "instance.json.new"

@@ -114,10 +114,15 @@ def verdict(definition: Definition, instance: Instance, *, only: str | None = No
     """Ask the site for everything it ever acknowledged, or for what is of the kind `only`.
 
     Raises:
-        InputError: lab.yml names no reader.
+        InputError: lab.yml names no reader, or the lab is a part that nobody writes to.
         RecoveryError: the reader could not look.
     """
     reader = definition.file.reader
+    if definition.layer is not None:
+        raise InputError(
+            f"nobody writes to the lab {instance.name}: it ends with the layer {definition.layer}",
+            hint="A lab of the whole site has a ledger: drcli lab up without --layer.",
+        )
     if reader is None:
         raise InputError(
             f"{definition.own / 'lab.yml'}: no reader", hint="Name the command that looks: reader."

@@ -2,8 +2,8 @@
 
 inventories/SITE/lab/provision/COMPONENT.yml makes file systems, databases, accounts, keys; the
 component's own recovery playbook follows, so that the next one finds it up. What is outside of the
-hosting room comes first: provision/outside.yml. Then come the first data: lab/seed.yml, and the
-first acknowledged writes of each client.
+hosting room comes first: provision/outside.yml. Then, where the lab is the whole site, come the
+first data: lab/seed.yml, and the first acknowledged writes of each client.
 """
 
 from __future__ import annotations
@@ -12,58 +12,18 @@ import os
 import re
 import subprocess
 import sys
-from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
-from orchestrator.errors import InputError, RecoveryError
-from orchestrator.inventory import load_inventory
+from orchestrator.errors import RecoveryError
 from orchestrator.lab.definition import Definition
 from orchestrator.lab.instance import Instance
 from orchestrator.lab.ledger import await_writes, writing
+from orchestrator.lab.part import Layer
 from orchestrator.lab.progress import Step, Tell
-from orchestrator.yaml_file import read_yaml
 
 PLAYBOOK_TIMEOUT = 600.0
 FIRST = "outside"  # the name of the playbook of what stands outside
 PROBLEM = re.compile(r"^(fatal|ERROR|\[ERROR\]|failed:).*", re.MULTILINE)
-
-
-@dataclass(frozen=True, kw_only=True)
-class Layer:
-    """A layer of the site, as far as the lab must know it."""
-
-    name: str
-    components: tuple[str, ...]
-    hosts: tuple[str, ...]
-
-
-def layers_of(definition: Definition) -> tuple[Layer, ...]:
-    """The layers of the site in order, the lowest first.
-
-    Raises:
-        InputError: site.yml is not one.
-    """
-    path = definition.inventory.with_name("site.yml")
-    inventory = load_inventory(definition.inventory)
-    content: Any = read_yaml(path)
-    try:
-        return tuple(
-            Layer(
-                name=str(layer["name"]),
-                components=tuple(str(c["name"]) for c in layer["components"]),
-                hosts=tuple(
-                    dict.fromkeys(
-                        host for c in layer["components"] for host in inventory.hosts(c["hosts"])
-                    )
-                ),
-            )
-            for layer in content["layers"]
-        )
-    except (KeyError, TypeError) as error:
-        raise InputError(
-            f"{path}: no layers with components in it", hint=f"drcli validate {definition.site}"
-        ) from error
 
 
 def provision(
@@ -80,7 +40,8 @@ def provision(
         for component in layer.components:
             own = definition.project / "playbooks" / layer.name / f"{component}.yml"
             plays.append((component, [made / f"{component}.yml", own]))
-    plays.append(("first data", [definition.own / "seed.yml"]))
+    if definition.layer is None:
+        plays.append(("first data", [definition.own / "seed.yml"]))
     plays = [(name, there) for name, paths in plays if (there := [p for p in paths if p.is_file()])]
     for number, (name, paths) in enumerate(plays):
         tell(Step(stage="services", done=number, total=len(plays), note=name))

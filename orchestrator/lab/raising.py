@@ -16,9 +16,10 @@ from orchestrator.lab.image import make_image
 from orchestrator.lab.instance import Instance
 from orchestrator.lab.ledger import await_writes, writing
 from orchestrator.lab.machine import check_machine, probe_needs
+from orchestrator.lab.part import Layer, layers_of
 from orchestrator.lab.power import power_on
 from orchestrator.lab.progress import Step, Tell
-from orchestrator.lab.provision import Layer, layers_of, provision
+from orchestrator.lab.provision import provision
 from orchestrator.lab.removal import remove_hosts
 from orchestrator.lab.store import attach, make_store, remake_disks, roll_back
 
@@ -54,7 +55,7 @@ def raise_seeded(definition: Definition, instance: Instance, *, tell: Tell) -> O
     _prepare(definition, instance, tell=tell)
     snapshot = seeded.kept(instance)
     if snapshot is not None and _whole(instance).exists() and running(definition, instance):
-        if snapshot.content != seeded.content_hash(definition):
+        if snapshot.content not in seeded.contents(definition):
             tell(Step(stage="machine", note="made of older playbooks; anew: lab down, lab up"))
         power_on(definition, instance, definition.hosts, tell=tell)
         return Origin.KEPT
@@ -62,9 +63,10 @@ def raise_seeded(definition: Definition, instance: Instance, *, tell: Tell) -> O
     origin = Origin.SNAPSHOT if snapshot else Origin.PLAYBOOKS
     if snapshot is None:
         snapshot = _make_seeded(definition, instance, layers, tell=tell)
-    seeded.note_content(instance, snapshot)
+    seeded.note_content(definition, instance, snapshot)
     reset(definition, instance, tell=tell)
-    seeded.publish(instance, snapshot)
+    if snapshot.content == seeded.content_hash(definition):  # not a part of another's
+        seeded.publish(instance, snapshot)
     return origin
 
 

@@ -3,7 +3,7 @@
 It is made once by playbooks, then kept as a snapshot: each host's files as an image, its disks as
 sparse files, what its boot does not give as values, and the ledger and secrets of the controller's
 side. One that is made of the same image, inventory and playbooks is found again by its hash, by
-another lab or checkout too.
+another lab or checkout too; a lab that is a part of the site takes its part of the whole site's.
 """
 
 from __future__ import annotations
@@ -13,6 +13,7 @@ import re
 import secrets
 import shutil
 from collections.abc import Callable, Iterable, Mapping
+from dataclasses import replace
 from ipaddress import IPv4Network
 from pathlib import Path
 
@@ -24,9 +25,9 @@ from orchestrator.lab.definition import Definition
 from orchestrator.lab.image import REPOSITORY, image_name
 from orchestrator.lab.instance import Instance, all_instances
 from orchestrator.lab.ledger import ledger_file
+from orchestrator.lab.part import Layer
 from orchestrator.lab.podman import containers, execute, podman
 from orchestrator.lab.progress import Tell, each
-from orchestrator.lab.provision import Layer
 from orchestrator.lab.runtime import (
     SEEN,
     Seen,
@@ -39,7 +40,7 @@ from orchestrator.lab.runtime import (
 from orchestrator.lab.store import disk_folder, snapshot_folder
 
 ALL_AT_ONCE = 16
-MAKERS = [Path(__file__).with_name(f"{name}.py") for name in ("provision", "runtime", "seeded")]
+MAKERS = [Path(__file__).with_name(f"{n}.py") for n in ("part", "provision", "runtime", "seeded")]
 # What makes nothing of the site: gates only look, faults come afterwards.
 PASSING = ("__pycache__", ".pyc", "/test_", "/conftest.py", "/lab/faults.yml")
 CONTENT = "seeded-content"  # the file of a lab's folder that names its seeded state
@@ -58,10 +59,20 @@ class Snapshot(BaseModel):
     layers: tuple[tuple[str, ...], ...]
     mentions: Mapping[str, tuple[str, ...]]  # files of a host that hold the lab's own subnet
 
+    def part(self, names: Iterable[str]) -> Snapshot:
+        """What of it is of these hosts."""
+        chosen = set(names)
+        by_host = {
+            field: {name: kept for name, kept in getattr(self, field).items() if name in chosen}
+            for field in ("images", "hosts", "mentions")
+        }
+        layers = tuple(tuple(n for n in layer if n in chosen) for layer in self.layers)
+        return self.model_copy(update={**by_host, "layers": layers})
+
 
 def content_hash(definition: Definition) -> str:
     """Twelve hexadecimal digits that stand for all that a seeded state is made of."""
-    digest = hashlib.sha256(image_name(definition.file).encode())
+    digest = hashlib.sha256(f"{image_name(definition.file)} {definition.layer or ''}".encode())
     for module in MAKERS:  # one that sees or gives back otherwise makes another snapshot
         digest.update(module.read_bytes() + b"\0")
     for root in (definition.inventory.parent, definition.project / "playbooks"):
@@ -71,6 +82,11 @@ def content_hash(definition: Definition) -> str:
                 digest.update(f"{name}\0".encode())
                 digest.update(path.read_bytes() + b"\0")
     return digest.hexdigest()[:12]
+
+
+def contents(definition: Definition) -> tuple[str, ...]:
+    """Of which states a lab may start: its own, or the whole site's, of which it is a part."""
+    return tuple(dict.fromkeys(map(content_hash, (definition, replace(definition, layer=None)))))
 
 
 def image_names(content: str, hosts: Iterable[str]) -> dict[str, str]:
@@ -139,7 +155,8 @@ def publish(instance: Instance, snapshot: Snapshot) -> None:
     """
     cached = cache_folder(snapshot.content)
     if _read(cached) is None:
-        _copy(snapshot_folder(instance), cached)
+        disks = {path.name for path in (snapshot_folder(instance) / "disks").iterdir()}
+        _copy(snapshot_folder(instance), cached, disks=disks, snapshot=snapshot)
     cached.touch()
     latest_last = sorted(_caches().glob("seeded-*"), key=lambda folder: folder.stat().st_mtime)
     for folder in latest_last[:-CACHED]:
@@ -152,22 +169,26 @@ def publish(instance: Instance, snapshot: Snapshot) -> None:
 def fetch(definition: Definition, instance: Instance) -> Snapshot | None:
     """The snapshot of this very content, put into the lab's store; None when there is none.
 
-    None, too, while another lab runs from it: its disks would have the same UUIDs, and the kernel
-    takes two btrfs mirrors of one UUID for one.
+    For a part of the site it is that part of the whole site's. None, too, while another lab runs
+    from it, where hosts have disks: they would have the same UUIDs, and the kernel takes two btrfs
+    mirrors of one UUID for one.
     """
-    content = content_hash(definition)
-    cached = cache_folder(content)
-    snapshot = _read(cached)
-    if snapshot is None or content in _in_use_beside(instance):
-        return None
-    stored = podman(
-        "images", "--filter", f"reference={REPOSITORY}/seeded-{snapshot.content}",
-        "--format", "{{.Repository}}:{{.Tag}}",
-    ).split()  # fmt: skip
-    if not set(snapshot.images.values()) <= set(stored):
-        return None
-    _copy(cached, snapshot_folder(instance))
-    return snapshot
+    disks = {f"{host}-{disk}" for host, disk, _ in definition.disks()}
+    for content in contents(definition):
+        cached = cache_folder(content)
+        snapshot = _read(cached)
+        if snapshot is None or (disks and content in _in_use_beside(instance)):
+            continue
+        snapshot = snapshot.part(host.name for host in definition.hosts)
+        stored = podman(
+            "images", "--filter", f"reference={REPOSITORY}/seeded-{content}",
+            "--format", "{{.Repository}}:{{.Tag}}",
+        ).split()  # fmt: skip
+        if set(snapshot.images.values()) <= set(stored):
+            _copy(cached, snapshot_folder(instance), disks=disks, snapshot=snapshot)
+            cached.touch()
+            return snapshot
+    return None
 
 
 def kept(instance: Instance) -> Snapshot | None:
@@ -175,9 +196,10 @@ def kept(instance: Instance) -> Snapshot | None:
     return _read(snapshot_folder(instance))
 
 
-def note_content(instance: Instance, snapshot: Snapshot) -> None:
-    """Note in the lab's folder which seeded state it has, for other labs that are to come."""
-    (instance.folder / CONTENT).write_text(snapshot.content, encoding="utf-8")
+def note_content(definition: Definition, instance: Instance, snapshot: Snapshot) -> None:
+    """Note in the lab's folder of which state its disks are, for other labs that are to come."""
+    if any(definition.disks()):
+        (instance.folder / CONTENT).write_text(snapshot.content, encoding="utf-8")
 
 
 def _in_use_beside(instance: Instance) -> set[str]:
@@ -285,12 +307,16 @@ def _empty(folder: Path) -> None:
     folder.mkdir(mode=0o700, parents=True)
 
 
-def _copy(source: Path, target: Path) -> None:
-    """Copy a folder, sparse and whole or not at all."""
+def _copy(source: Path, target: Path, *, disks: Iterable[str], snapshot: Snapshot) -> None:
+    """Copy a snapshot's folder with these disks of it, sparse and whole or not at all."""
     fresh = target.with_suffix(".new")
-    shutil.rmtree(fresh, ignore_errors=True)
-    fresh.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
-    run(["cp", "--archive", "--sparse=always", str(source), str(fresh)], timeout=300)
+    _empty(fresh / "disks")
+    copy = ["cp", "--archive", "--sparse=always"]
+    files = [str(source / name) for name in ("secrets", "ledger.jsonl")]
+    run([*copy, *files, str(fresh)])
+    for disk in disks:
+        run([*copy, str(source / "disks" / disk), str(fresh / "disks")], timeout=300)
+    (fresh / "snapshot.json").write_text(snapshot.model_dump_json(), encoding="utf-8")
     shutil.rmtree(target, ignore_errors=True)
     fresh.rename(target)
 

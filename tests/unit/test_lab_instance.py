@@ -91,6 +91,15 @@ def test_the_overlay_says_how_each_host_is_reached_whatever_the_site_says():
     assert "/var/lib/drcli/labs/one/known_hosts" in db1["ansible_ssh_common_args"]
 
 
+def test_a_host_that_is_not_in_a_part_of_a_site_is_looked_for_in_the_lab_and_nowhere_else():
+    # Else a command for the lab would reach for the real one, by the site's own inventory.
+    lab = Definition(
+        project=Path("/p"), site="tiny", hosts=(), absent=(HOST,), layer="network", file=LabFile()
+    )
+    db1 = json.loads(overlay_text(lab, ONE))["all"]["hosts"]["db1"]
+    assert db1["ansible_host"] == "10.78.3.31"
+
+
 def test_a_lab_that_is_not_up_is_said_with_its_mend(labs):
     with pytest.raises(MachineError) as caught:
         overlay(Path("/p"), "tiny", "one")
