@@ -5,6 +5,8 @@ Each component that is up has its next look after its own interval. What is in d
 
 from __future__ import annotations
 
+import math
+
 from orchestrator.events import (
     ComponentHealthy,
     ComponentVerified,
@@ -26,7 +28,7 @@ class Rounds:
         self._components = {component.name: component for component in plan.components}
         self._standing = standing
         self._due: dict[str, float] = {}
-        self._looked: dict[str, float] = {}
+        self._looked: dict[str, float] = {}  # when each was last seen to be up
         self._looked_last = False  # since something was brought back
 
     def note(self, event: Event, now: float) -> None:
@@ -38,7 +40,7 @@ class Rounds:
                 self._looked_last = False
             case GateFinished(component=name, purpose=GatePurpose.RECHECK, seconds=seconds):
                 self._due[name] = now + max(self._components[name].recheck, SHARE * seconds)
-                self._looked[name] = now
+                self._looked[name] = now if event.green else -math.inf
             case _:
                 pass
 
@@ -57,7 +59,8 @@ class Rounds:
     def last(self, now: float) -> tuple[str, ...]:
         """What is to be looked at a last time, when all has come to its end; once each time.
 
-        A component that is up and was not seen for a while may have fallen over since.
+        A component that is up and was not seen for a while may have fallen over since; so may one
+        whose last look was red, but broken off or too late to hold anything.
         """
         if self._looked_last:
             return ()

@@ -132,6 +132,17 @@ def test_a_last_look_is_had_once_and_not_of_what_was_just_seen():
     assert rounds.last(215.0) == ("routing",)
 
 
+def test_what_was_last_seen_red_is_looked_at_once_more_however_lately_that_was():
+    """The look was broken off, or came too late to hold anything: it has shown nothing to be up."""
+    plan = plan_of({"routing": (), "database": ()})
+    rounds = Rounds(plan, Standing(plan, ordered=True))
+    for name in ("routing", "database"):
+        rounds.note(ComponentVerified(component=name), 0.0)
+    rounds.note(looked("routing", seconds=1.0, green=False), 99.0)
+    rounds.note(looked("database", seconds=1.0), 99.0)
+    assert rounds.last(100.0) == ("routing",)
+
+
 def test_what_was_verified_above_is_looked_at_again_and_left_alone_when_green():
     records = run(
         CHAIN,
