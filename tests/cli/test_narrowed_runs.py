@@ -127,5 +127,5 @@ def test_a_dry_run_that_does_not_end_well_is_exit_code_1(project, drcli):
 
 
 def test_without_diff_no_difference_is_kept(project, drcli):
-    run(drcli, project, "--check")
+    run(drcli, project, "--check", "--layer", "network")
     assert "difference by" not in drcli("show", cwd=project).stdout

@@ -5,7 +5,9 @@ from __future__ import annotations
 import json
 
 import pytest
+from click.testing import CliRunner
 
+from orchestrator.cli.lab import lab
 from orchestrator.errors import InputError
 from orchestrator.lab.definition import load_definition
 from orchestrator.lab.part import layers_of, up_to
@@ -73,3 +75,24 @@ def test_a_layer_that_the_site_has_not_is_refused_with_those_there_are(whole):
 def test_a_host_above_the_part_is_said_to_be_absent(whole):
     with pytest.raises(InputError, match="db1 is not in this lab, which ends with the layer net"):
         up_to(whole, "network").host("db1")
+
+
+def test_a_lab_that_ends_elsewhere_is_not_taken_for_the_one_that_was_asked_for(
+    whole, tmp_path, monkeypatch
+):
+    for module in ("instance", "lab_lock"):
+        monkeypatch.setattr(f"orchestrator.lab.{module}.LABS", tmp_path / "labs")
+    monkeypatch.setattr("orchestrator.cli.lab.check_root", lambda: None)
+    monkeypatch.setattr("orchestrator.cli.lab.raise_bare", lambda *_, **__: None)
+    monkeypatch.setattr("orchestrator.lab.instance._networks_here", list)
+    monkeypatch.chdir(whole.project)
+    (tmp_path / "labs").mkdir()
+
+    def up(*words):
+        return CliRunner().invoke(lab, ["up", "--site", "room", "--name", "net", "--bare", *words])
+
+    assert "2 hosts up" in up("--layer", "network").output
+    assert "2 hosts up" in up().output, "without --layer it stays what it is"
+    refused = up("--layer", "storage").exception
+    assert isinstance(refused, InputError)
+    assert "the lab net is there, only up to the layer network" in refused.message
