@@ -20,7 +20,6 @@ DRCLI = Path(sys.executable).with_name("drcli")
 OWN = f"tests-{hashlib.sha256(str(PROJECT).encode()).hexdigest()[:6]}"
 NAME = os.environ.get("DRCLI_TESTS_LAB", OWN)
 FOLDER = Path("/var/lib/drcli/labs") / NAME
-HOSTS = ("-i", f"inventories/{SITE}/hosts.yml", "-i", f"{FOLDER}/hosts.yml")
 
 
 @dataclass(frozen=True)

@@ -2,19 +2,13 @@
 
 from __future__ import annotations
 
-import json
 import re
-import subprocess
-import sys
-from pathlib import Path
 
 import pytest
-from clean_environment import clean_environment
-from on_the_lab import HOSTS, PROJECT, on
+from on_the_lab import on
 
 pytestmark = pytest.mark.lab
 
-ANSIBLE_PLAYBOOK = Path(sys.executable).with_name("ansible-playbook")
 LAYERS = ("network", "storage", "applications")
 SERVICES = {
     "r1": ("frr", "keepalived", "chrony"),
@@ -121,22 +115,3 @@ def test_a_second_recovery_finds_everything_healthy_and_changes_nothing(lab, rec
     assert not kinds(ended.events, "playbook_started")
     healthy = {event["component"] for event in kinds(ended.events, "component_healthy")}
     assert healthy == {c["name"] for c in ended.events[0]["components"]}
-
-
-def test_every_playbook_above_the_network_run_again_changes_nothing(lab, recovered):
-    """Straight from ansible-playbook: no host reports a change. The network's: molecule/network."""
-    plan = json.loads(lab.must("plan", "--json").out)
-    books = [one["playbook"] for one in plan["components"] if one["layer"] != "network"]
-    assert len(books) == 6
-    done = subprocess.run(
-        [ANSIBLE_PLAYBOOK, *HOSTS, *books],
-        cwd=PROJECT,
-        env=clean_environment(),
-        capture_output=True,
-        text=True,
-        timeout=300,
-        check=False,
-    )
-    assert done.returncode == 0, done.stdout[-3000:]
-    changed = re.findall(r"^(\S+)\s*: ok=.*changed=([1-9]\d*)", done.stdout, re.MULTILINE)
-    assert not changed, re.findall(r"^TASK \[.*\n(?:ok.*\n)*changed: .*", done.stdout, re.MULTILINE)
