@@ -77,9 +77,21 @@ def test_a_vault_is_opened_for_inventory_playbook_and_gate(vaulted, drcli, passw
     }[how]
     if how == "ansible.cfg":
         (vaulted / "ansible.cfg").write_text(f"[defaults]\nvault_password_file = {password}\n")
-    recover(drcli, vaulted, *words, command="plan")
     recover(drcli, vaulted, *words)
-    recover(drcli, vaulted, *words, command="verify")
+
+
+def test_a_verification_opens_a_vault_and_knows_extra_variables_too(make_project, drcli, password):
+    project = make_project({**ONE, "storage": [{"name": "volumes", "hosts": "img1"}]})
+    needs_it(project)
+    (project / "marks/routing-img1").write_text("up")
+    other = project / "playbooks/storage/test_volumes.py"
+    looks = 'def test_it(host):\n    assert host.ansible.get_variables()["n"] == 4\n'
+    other.write_text(f"minimum_checks = 1\n\n\n{looks}")
+    variables = project / "inventories/room-a/group_vars/imaging.yml"
+    variables.parent.mkdir()
+    variables.write_text(vault(password, "encrypt", text=f"pin: {PIN}\n"))
+    words = ["--vault-password-file", password, "-e", '{"n": 4}']
+    recover(drcli, project, *words, command="verify")
 
 
 @pytest.mark.parametrize("command", ["recover", "verify"])
@@ -147,7 +159,6 @@ def test_extra_variables_reach_playbook_and_gate(make_project, drcli, tmp_path, 
     path.write_text(json.dumps({"pin": PIN}))
     given = f"@{path}" if how == "JSON file" else f"other=1 pin='{PIN}'"
     recover(drcli, project, "-e", "pin=overridden", "-e", given)
-    recover(drcli, project, "-e", given, command="verify")
 
 
 def at_terminal(project, state, *words, answer):
