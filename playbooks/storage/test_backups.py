@@ -72,6 +72,7 @@ def test_the_last_backup_is_whole_and_young_enough(info, variables):
     age = (time.time() - last["timestamp"]["stop"]) / 86400
     most = variables["backups_maximum_age_days"]
     assert age <= most, f"backup {last['label']} is {age:.1f} days old, must be at most {most}"
+    assert age > -0.01, f"backup {last['label']} is of tomorrow: the clock of a server was wrong"
 
 
 @pytest.mark.dark_peers_allowed
