@@ -15,9 +15,7 @@ from typing import Any
 from orchestrator.events import (
     ComponentTurnedRed,
     Event,
-    GateFinished,
     PlannedComponent,
-    PlaybookFinished,
     Record,
     RunFinished,
     RunOutcome,
@@ -164,9 +162,7 @@ class _Drive:
     def _advance(self, name: str) -> Iterator[Record]:
         """Record what the script says until it wants work done, or ends."""
         for step in self._active[name]:
-            # What turned red below it while it worked: the work is over, what it means is open.
-            held_back = self._standing.unsettled(name)
-            if held_back and not isinstance(step, GateFinished | PlaybookFinished):
+            if held_back := self._standing.unsettled(name, step):
                 yield from self._say(held_back)
                 break
             if isinstance(step, Work):

@@ -194,6 +194,39 @@ def test_what_is_under_way_comes_to_its_end_but_its_verdict_does_not_count():
     assert events[-1].outcome is RunOutcome.RECOVERED
 
 
+def test_no_playbook_starts_while_a_second_look_below_it_has_to_decide():
+    """The router dies, and is seen red once, while the database is observed."""
+    graph = {"routing": (), "database": ("routing",)}
+    world = World(graph, random.Random(0), up={"routing"})
+    process = Process(plan_of(graph, settle=0, recheck=1.0), world, max_parallel=2)
+    seen = []  # of the router: red, then what the second look decided
+    process.held = lambda component: {
+        "database": not seen,
+        "routing": seen == ["red"] and any(w.component == "database" for w in pending),
+    }[component]
+    pending = process.workers.pending
+
+    begins = only_once(says(GateStarted, "database"))
+
+    def watch(record):
+        event = record.event
+        if begins(event):
+            world.up.discard("routing")
+        elif says(GateFinished, "routing", purpose=RECHECK, green=False)(event):
+            seen.append("red")
+        elif isinstance(event, ComponentTurnedRed):
+            seen.append("decided")
+        elif says(PlaybookStarted, "database")(event):
+            assert "decided" in seen
+
+    records = process.run(watch=watch)
+    assert seen[:3] == ["red", "red", "decided"]
+    held_back = next(r.event for r in records if isinstance(r.event, ComponentHeldBack))
+    assert held_back == ComponentHeldBack(component="database", by=("routing",))
+    assert plays(records) == ["routing", "database"]
+    assert records[-1].event.outcome is RunOutcome.RECOVERED
+
+
 def test_while_something_is_down_again_nothing_above_it_starts():
     records = slow_portal(dies={"routing", "database"})
     down = False
