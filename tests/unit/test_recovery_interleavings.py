@@ -127,9 +127,9 @@ class Model:
         assert set(self.state.values()) <= {UP_, DOWN}
         recovered = set(self.state.values()) == {UP_}
         assert (outcome is RunOutcome.RECOVERED) == recovered
-        if recovered:
-            last_red = [n for n, seen in self.again.items() if seen and not seen[-1][0]]
-            assert not last_red, "said to be up, and the last look was red or broken off"
+        last_red = [n for n, seen in self.again.items() if seen and not seen[-1][0]]
+        up = {n for n in last_red if self.state[n] == UP_}
+        assert not up, "said to be up, and the last look was red or broken off"
 
 
 def random_graph(luck):

@@ -143,6 +143,20 @@ def test_what_was_last_seen_red_is_looked_at_once_more_however_lately_that_was()
     assert rounds.last(100.0) == ("routing",)
 
 
+def test_what_is_seen_red_after_the_last_looks_is_looked_at_once_more():
+    """A look that was under way already when the others had theirs."""
+    plan = plan_of({"routing": (), "database": ()})
+    rounds = Rounds(plan, Standing(plan, ordered=True))
+    for name in ("routing", "database"):
+        rounds.note(ComponentVerified(component=name), 0.0)
+    assert rounds.last(100.0) == ("routing", "database")
+    rounds.note(looked("routing", seconds=1.0), 101.0)
+    rounds.note(looked("database", seconds=1.0, green=False), 102.0)
+    assert rounds.last(103.0) == ("database",)
+    rounds.note(looked("database", seconds=1.0), 104.0)
+    assert rounds.last(500.0) == ()
+
+
 def test_what_was_verified_above_is_looked_at_again_and_left_alone_when_green():
     records = run(
         CHAIN,
