@@ -118,7 +118,8 @@ class _Drive:
                 yield from self._start_what_may()
                 yield from self._take(self._run.inbox.get(self._patience()))
                 yield from self._start_what_may()
-            yield self._record(_run_finished(self._run, self._standing))
+            cut_short = self._cut_short()
+            yield self._record(_run_finished(self._run, self._standing, cut_short=cut_short))
         finally:
             self._run.inbox.request_stop("closed")
             self._end_look.set()
@@ -130,9 +131,20 @@ class _Drive:
         """Something is left to do; at the end, what was up is to be seen once more."""
         if self._active:
             return True
-        if self._script is not bring_back or self._run.inbox.stop.is_set():
-            return False
-        return self._standing.doubt(self._rounds.last(self._run.clock.monotonic()))
+        return not self._run.inbox.stop.is_set() and self._standing.doubt(self._last_looks())
+
+    def _last_looks(self) -> frozenset[str]:
+        """What is up as far as is known, and is to be seen once more before the run says so."""
+        if self._script is not bring_back:
+            return frozenset()
+        return self._standing.up(self._rounds.last(self._run.clock.monotonic()))
+
+    def _cut_short(self) -> bool:
+        """A stop, or a bug, has left something undone, or unseen."""
+        if self._bug:
+            return True
+        undone = not self._standing.complete or self._last_looks()
+        return self._run.inbox.stop.is_set() and bool(undone)
 
     def _start_what_may(self) -> Iterator[Record]:
         while not self._run.inbox.stop.is_set():
@@ -255,9 +267,9 @@ def _run_started(plan: Plan, run: Run) -> RunStarted:
     )
 
 
-def _run_finished(run: Run, standing: Standing) -> RunFinished:
+def _run_finished(run: Run, standing: Standing, *, cut_short: bool) -> RunFinished:
     seconds = run.elapsed()
-    if run.inbox.stop.is_set() and not standing.complete:
+    if cut_short:
         return RunFinished(outcome=RunOutcome.INTERRUPTED, seconds=seconds, reason=run.inbox.reason)
     if run.options.check:
         ended = RunOutcome.DRY_RUN_FAILED if standing.down else RunOutcome.DRY_RUN_ENDED_WELL

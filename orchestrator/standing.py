@@ -96,10 +96,14 @@ class Standing:
 
     def doubt(self, names: Iterable[str]) -> bool:
         """Have these looked at again, as far as they are up; whether there is one."""
-        up = self._up.intersection(names)
+        up = self.up(names)
         self._doubted |= up
         self._looked_since -= up
         return bool(up)
+
+    def up(self, names: Iterable[str]) -> frozenset[str]:
+        """Those of these that are up, as far as is known."""
+        return frozenset(self._up.intersection(names))
 
     def red_once(self, name: str) -> bool:
         """It was up when last judged, and the last look at it was red: the next one decides."""
