@@ -196,8 +196,11 @@ class _Drive:
             self._end_look.set()
 
     def _patience(self) -> float | None:
-        """Seconds to wait for a message: until it is time to look again at what is up."""
-        if self._again or self._script is not bring_back:
+        """Seconds to wait for a message: until it is time to look again at what is up.
+
+        None: until one comes, as one does when a worker returns.
+        """
+        if self._again or self._script is not bring_back or self._run.inbox.stop.is_set():
             return None
         return self._rounds.wait(self._run.clock.monotonic())
 

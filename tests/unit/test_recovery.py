@@ -321,6 +321,31 @@ def test_a_stop_after_the_last_verdict_does_not_take_the_result_away():
     assert finished(records).outcome is RunOutcome.RECOVERED
 
 
+def test_a_run_that_winds_down_waits_for_its_workers_and_asks_for_nothing_else():
+    """A look that would be due is not to come any more."""
+    asked = []
+
+    class Counting(Inbox):
+        def get(self, patience):
+            asked.append(patience)
+            return super().get(patience)
+
+    inbox = Counting()
+
+    def stop_then_work_on():
+        inbox.request_stop("SIGTERM")
+        deadline = time.monotonic() + 0.2
+        while time.monotonic() < deadline:
+            time.sleep(0.01)
+
+    playbooks = FakePlaybooks(during={"portal": stop_then_work_on})
+    plan = plan_of({"routing": (), "portal": ("routing",)}, recheck=0.01, settle=0)
+    gates = FakeGates(repaired_by=playbooks)
+    records = run_to_end(plan, playbooks, gates, inbox=inbox)
+    assert finished(records).outcome is RunOutcome.INTERRUPTED
+    assert len(asked) < 100
+
+
 def run_with_a_late_look(result, *, at_the_end=lambda inbox: None):
     """A look at routing is under way when portal, the last, is verified; then it comes to `result`.
 
