@@ -45,15 +45,15 @@ def bring_back(run: Run, component: Component) -> Script:
 
     What cannot be had whole may go on by a rule of the site file, when the rule's time has come.
     """
-    began = run.clock.monotonic()
     if not (yield from _is_for_its_playbook(run, component)):
         return
+    seen_down = run.clock.monotonic()
     if component.approval and component.name not in run.options.approved:
         yield ComponentHeld(component=component.name, reason=component.approval)
         return
     why = yield from _attempt(run, component)
     if why and component.allow_async is not None:
-        why = yield from _go_on_by_rule(run, component, why, began + component.allow_async)
+        why = yield from _go_on_by_rule(run, component, why, seen_down + component.allow_async)
     if run.inbox.stop.is_set():
         return
     if why:

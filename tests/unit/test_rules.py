@@ -105,6 +105,20 @@ def test_when_its_time_has_come_it_goes_on_and_what_stands_on_it_too(time):
     assert at == pytest.approx(600)
 
 
+def test_its_time_counts_from_when_it_was_seen_down_however_long_that_look_took(time):
+    """A dark host: the first look takes its whole time limit."""
+
+    class Slow(FakeGates):
+        def __call__(self, request, tell, stop):
+            if not self.asked:
+                time.wait(290.0, stop)
+            return super().__call__(request, tell, stop)
+
+    records, _, _ = run(time, gates=Slow())
+    at = {record.event.kind: record.elapsed for record in reversed(records)}
+    assert at["rule_applied"] - at["gate_finished"] == pytest.approx(600)
+
+
 def test_until_then_it_is_held_and_its_gate_is_repeated(time):
     records, _, gates = run(time)
     waited = events(records, "rule_awaited")
