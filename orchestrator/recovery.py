@@ -17,6 +17,7 @@ from orchestrator.events import (
     Event,
     PlannedComponent,
     Record,
+    RuleAwaited,
     RunFinished,
     RunOutcome,
     RunStarted,
@@ -28,7 +29,7 @@ from orchestrator.run import Clock, Run, RunOptions
 from orchestrator.script import bring_back, look, look_again, rehearse
 from orchestrator.standing import Standing
 from orchestrator.state import advance
-from orchestrator.steps import Script, Work
+from orchestrator.steps import Script, Turn, Work
 from orchestrator.work import Gates, Playbooks
 
 
@@ -85,7 +86,8 @@ def verify(
 class _Drive:
     """Runs the scripts of a plan's components side by side, at most `max_parallel` at once.
 
-    Beside them, never in their way, one component that is up is looked at again.
+    Beside them, never in their way, one component that is up is looked at again, and some wait for
+    the time of their rule.
     """
 
     def __init__(
@@ -103,11 +105,14 @@ class _Drive:
         self._standing = Standing(plan, ordered=ordered)
         self._rounds = Rounds(plan, self._standing)
         self._active: dict[str, Script] = {}
+        self._aside: set[str] = set()  # of these: waits by the site's rule, and holds no slot
+        self._want_slot: list[str] = []  # of those: its time has come
         self._again: str | None = None  # the one of these that is up and is looked at again
         self._end_look = Flag()  # ends that look when it can no longer count
         self._red: dict[str, int] = {}  # how often each that was up turned red
         self._bug: Exception | None = None
-        most = run.options.max_parallel + 1
+        may_wait = sum(component.allow_async is not None for component in plan.components)
+        most = run.options.max_parallel + 1 + may_wait
         self._workers = workers or ThreadPoolExecutor(most, thread_name_prefix="drcli")
 
     def records(self) -> Generator[Record, None, None]:
@@ -157,10 +162,13 @@ class _Drive:
 
     def _next_script(self) -> str | None:
         """Begin the next script there is room for; its component's name."""
-        at_work = len(self._active) - (self._again is not None)
-        if at_work < self._run.options.max_parallel and (ready := self._standing.next_ready()):
-            self._active[ready.name] = self._script(self._run, ready)
-            return ready.name
+        at_work = len(self._active) - len(self._aside) - (self._again is not None)
+        if at_work < self._run.options.max_parallel:
+            if self._want_slot:
+                return self._take_back()
+            if ready := self._standing.next_ready():
+                self._active[ready.name] = self._script(self._run, ready)
+                return ready.name
         if self._again or self._script is not bring_back:
             return None
         if not (up := self._rounds.next(self._run.clock.monotonic())):
@@ -170,6 +178,12 @@ class _Drive:
         decides = self._standing.red_once(up.name)
         self._active[up.name] = look_again(self._run, up, times=times if decides else None)
         return up.name
+
+    def _take_back(self) -> str:
+        """The first of those that waited and want a slot; it has one."""
+        name = self._want_slot.pop(0)
+        self._aside.remove(name)
+        return name
 
     def _advance(self, name: str) -> Iterator[Record]:
         """Record what the script says until it wants work done, or ends."""
@@ -181,6 +195,12 @@ class _Drive:
                 stop = self._end_look if name == self._again else self._run.inbox.stop
                 self._workers.submit(self._work, name, step, stop)
                 return
+            if isinstance(step, Turn):
+                if self._run.inbox.stop.is_set():
+                    continue
+                self._aside.add(name)
+                self._want_slot.append(name)
+                return
             yield from self._say(step)
         self._end(name)
 
@@ -190,6 +210,8 @@ class _Drive:
         self._rounds.note(event, self._run.clock.monotonic())
         if isinstance(event, ComponentTurnedRed):
             self._red[event.component] = event.times
+        if isinstance(event, RuleAwaited):
+            self._aside.add(event.component)
         for held_back in self._standing.newly_held_back():
             yield self._record(held_back)
         if self._again and not self._standing.watched(self._again):
@@ -218,9 +240,12 @@ class _Drive:
                 self._end(name)
             case StopRequested():
                 self._end_look.set()  # the flag of all others is set; nothing new starts
+                while self._want_slot:
+                    yield from self._advance(self._take_back())
 
     def _end(self, name: str) -> None:
         del self._active[name]
+        self._aside.discard(name)
         if name == self._again:
             self._again = None
             return
