@@ -345,8 +345,9 @@ def _step(  # noqa: PLR0911 -- one return for each kind
         case GateFinished(green=True):
             return ""  # what it means for the component is said at once
         case GateFinished(purpose=GatePurpose.RECHECK, attempt=1, reasons=reasons):
-            # Ended together with the run, it has seen nothing.
-            return "" if "stopped" in reasons else "was up and is red now: looks once more"
+            # Ended together with the run, or not begun, it has seen nothing.
+            unseen = any(reason.startswith("stopped") for reason in reasons)
+            return "" if unseen else "was up and is red now: looks once more"
         case GateFinished(purpose=GatePurpose.OBSERVE | GatePurpose.VERIFY, attempt=1) as gate:
             bad = f": {check_title(component.failing[0])}" if component.failing else ""
             took = duration(gate.seconds)

@@ -15,10 +15,9 @@ from typing import Any
 from orchestrator.events import (
     ComponentTurnedRed,
     Event,
-    GateFinished,
     PlannedComponent,
-    PlaybookFinished,
     Record,
+    RuleAwaited,
     RunFinished,
     RunOutcome,
     RunStarted,
@@ -30,7 +29,7 @@ from orchestrator.run import Clock, Run, RunOptions
 from orchestrator.script import bring_back, look, look_again, rehearse
 from orchestrator.standing import Standing
 from orchestrator.state import advance
-from orchestrator.steps import Script, Work
+from orchestrator.steps import Script, Turn, Work
 from orchestrator.work import Gates, Playbooks
 
 
@@ -87,7 +86,8 @@ def verify(
 class _Drive:
     """Runs the scripts of a plan's components side by side, at most `max_parallel` at once.
 
-    Beside them, never in their way, one component that is up is looked at again.
+    Beside them, never in their way, one component that is up is looked at again, and some wait for
+    the time of their rule.
     """
 
     def __init__(
@@ -105,11 +105,14 @@ class _Drive:
         self._standing = Standing(plan, ordered=ordered)
         self._rounds = Rounds(plan, self._standing)
         self._active: dict[str, Script] = {}
+        self._aside: set[str] = set()  # of these: waits by the site's rule, and holds no slot
+        self._want_slot: list[str] = []  # of those: its time has come
         self._again: str | None = None  # the one of these that is up and is looked at again
         self._end_look = Flag()  # ends that look when it can no longer count
         self._red: dict[str, int] = {}  # how often each that was up turned red
         self._bug: Exception | None = None
-        most = run.options.max_parallel + 1
+        may_wait = sum(component.allow_async is not None for component in plan.components)
+        most = run.options.max_parallel + 1 + may_wait
         self._workers = workers or ThreadPoolExecutor(most, thread_name_prefix="drcli")
 
     def records(self) -> Generator[Record, None, None]:
@@ -120,7 +123,8 @@ class _Drive:
                 yield from self._start_what_may()
                 yield from self._take(self._run.inbox.get(self._patience()))
                 yield from self._start_what_may()
-            yield self._record(_run_finished(self._run, self._standing))
+            cut_short = self._cut_short()
+            yield self._record(_run_finished(self._run, self._standing, cut_short=cut_short))
         finally:
             self._run.inbox.request_stop("closed")
             self._end_look.set()
@@ -132,9 +136,20 @@ class _Drive:
         """Something is left to do; at the end, what was up is to be seen once more."""
         if self._active:
             return True
-        if self._script is not bring_back or self._run.inbox.stop.is_set():
-            return False
-        return self._standing.doubt(self._rounds.last(self._run.clock.monotonic()))
+        return not self._run.inbox.stop.is_set() and self._standing.doubt(self._last_looks())
+
+    def _last_looks(self) -> frozenset[str]:
+        """What is up as far as is known, and is to be seen once more before the run says so."""
+        if self._script is not bring_back:
+            return frozenset()
+        return self._standing.up(self._rounds.last(self._run.clock.monotonic()))
+
+    def _cut_short(self) -> bool:
+        """A stop, or a bug, has left something undone, or unseen."""
+        if self._bug:
+            return True
+        undone = not self._standing.complete or self._last_looks()
+        return self._run.inbox.stop.is_set() and bool(undone)
 
     def _start_what_may(self) -> Iterator[Record]:
         while not self._run.inbox.stop.is_set():
@@ -147,10 +162,13 @@ class _Drive:
 
     def _next_script(self) -> str | None:
         """Begin the next script there is room for; its component's name."""
-        at_work = len(self._active) - (self._again is not None)
-        if at_work < self._run.options.max_parallel and (ready := self._standing.next_ready()):
-            self._active[ready.name] = self._script(self._run, ready)
-            return ready.name
+        at_work = len(self._active) - len(self._aside) - (self._again is not None)
+        if at_work < self._run.options.max_parallel:
+            if self._want_slot:
+                return self._take_back()
+            if ready := self._standing.next_ready():
+                self._active[ready.name] = self._script(self._run, ready)
+                return ready.name
         if self._again or self._script is not bring_back:
             return None
         if not (up := self._rounds.next(self._run.clock.monotonic())):
@@ -161,17 +179,27 @@ class _Drive:
         self._active[up.name] = look_again(self._run, up, times=times if decides else None)
         return up.name
 
+    def _take_back(self) -> str:
+        """The first of those that waited and want a slot; it has one."""
+        name = self._want_slot.pop(0)
+        self._aside.remove(name)
+        return name
+
     def _advance(self, name: str) -> Iterator[Record]:
         """Record what the script says until it wants work done, or ends."""
         for step in self._active[name]:
-            # What turned red below it while it worked: the work is over, what it means is open.
-            held_back = self._standing.unsettled(name)
-            if held_back and not isinstance(step, GateFinished | PlaybookFinished):
+            if held_back := self._standing.unsettled(name, step):
                 yield from self._say(held_back)
                 break
             if isinstance(step, Work):
                 stop = self._end_look if name == self._again else self._run.inbox.stop
                 self._workers.submit(self._work, name, step, stop)
+                return
+            if isinstance(step, Turn):
+                if self._run.inbox.stop.is_set():
+                    continue
+                self._aside.add(name)
+                self._want_slot.append(name)
                 return
             yield from self._say(step)
         self._end(name)
@@ -182,14 +210,19 @@ class _Drive:
         self._rounds.note(event, self._run.clock.monotonic())
         if isinstance(event, ComponentTurnedRed):
             self._red[event.component] = event.times
+        if isinstance(event, RuleAwaited):
+            self._aside.add(event.component)
         for held_back in self._standing.newly_held_back():
             yield self._record(held_back)
         if self._again and not self._standing.watched(self._again):
             self._end_look.set()
 
     def _patience(self) -> float | None:
-        """Seconds to wait for a message: until it is time to look again at what is up."""
-        if self._again or self._script is not bring_back:
+        """Seconds to wait for a message: until it is time to look again at what is up.
+
+        None: until one comes, as one does when a worker returns.
+        """
+        if self._again or self._script is not bring_back or self._run.inbox.stop.is_set():
             return None
         return self._rounds.wait(self._run.clock.monotonic())
 
@@ -207,9 +240,12 @@ class _Drive:
                 self._end(name)
             case StopRequested():
                 self._end_look.set()  # the flag of all others is set; nothing new starts
+                while self._want_slot:
+                    yield from self._advance(self._take_back())
 
     def _end(self, name: str) -> None:
         del self._active[name]
+        self._aside.discard(name)
         if name == self._again:
             self._again = None
             return
@@ -259,9 +295,9 @@ def _run_started(plan: Plan, run: Run) -> RunStarted:
     )
 
 
-def _run_finished(run: Run, standing: Standing) -> RunFinished:
+def _run_finished(run: Run, standing: Standing, *, cut_short: bool) -> RunFinished:
     seconds = run.elapsed()
-    if run.inbox.stop.is_set() and not standing.complete:
+    if cut_short:
         return RunFinished(outcome=RunOutcome.INTERRUPTED, seconds=seconds, reason=run.inbox.reason)
     if run.options.check:
         ended = RunOutcome.DRY_RUN_FAILED if standing.down else RunOutcome.DRY_RUN_ENDED_WELL

@@ -57,15 +57,14 @@ class Rounds:
         return None
 
     def last(self, now: float) -> tuple[str, ...]:
-        """What is to be looked at a last time, when all has come to its end; once each time.
+        """What is to be looked at a last time, when all has come to its end.
 
-        A component that is up and was not seen for a while may have fallen over since; so may one
-        whose last look was red, but broken off or too late to hold anything.
+        What is up and was not seen for a while may have fallen over since: that is looked at once.
+        So may what was last seen red, by a look that was broken off or too late to hold anything.
         """
-        if self._looked_last:
-            return ()
+        since = -math.inf if self._looked_last else now - LAST
         self._looked_last = True
-        return tuple(name for name, at in self._looked.items() if now - at > LAST)
+        return tuple(n for n, at in self._looked.items() if at == -math.inf or at < since)
 
     def wait(self, now: float) -> float | None:
         """Seconds until the next look may be due; None when none is to come."""

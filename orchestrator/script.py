@@ -25,6 +25,7 @@ from orchestrator.site_types import written
 from orchestrator.steps import (
     Script,
     Steps,
+    Turn,
     gate,
     gate_reason,
     only_dark_hosts,
@@ -45,15 +46,15 @@ def bring_back(run: Run, component: Component) -> Script:
 
     What cannot be had whole may go on by a rule of the site file, when the rule's time has come.
     """
-    began = run.clock.monotonic()
     if not (yield from _is_for_its_playbook(run, component)):
         return
+    seen_down = run.clock.monotonic()
     if component.approval and component.name not in run.options.approved:
         yield ComponentHeld(component=component.name, reason=component.approval)
         return
     why = yield from _attempt(run, component)
     if why and component.allow_async is not None:
-        why = yield from _go_on_by_rule(run, component, why, began + component.allow_async)
+        why = yield from _go_on_by_rule(run, component, why, seen_down + component.allow_async)
     if run.inbox.stop.is_set():
         return
     if why:
@@ -103,7 +104,10 @@ def _is_for_its_playbook(run: Run, component: Component) -> Steps[bool]:
 
 
 def _go_on_by_rule(run: Run, component: Component, why: str, at: float) -> Steps[str]:
-    """Wait until the rule's time has come, or the component is up before; then try by the rule."""
+    """Wait until the rule's time has come, or the component is up before; then try by the rule.
+
+    What waits holds no slot.
+    """
     rule = f"allow_async: after {written(component.allow_async or 0)}"
     while not run.inbox.stop.is_set() and (left := at - run.clock.monotonic()) > 0:
         yield RuleAwaited(component=component.name, rule=rule, seconds=left, reason=why)
@@ -111,6 +115,7 @@ def _go_on_by_rule(run: Run, component: Component, why: str, at: float) -> Steps
         seen = yield from gate(run, component, GatePurpose.OBSERVE, attempt=1)
         if seen.green:
             return ""
+    yield Turn()
     if run.inbox.stop.is_set():
         return why
     yield RuleApplied(component=component.name, rule=rule)

@@ -3,9 +3,10 @@
 A component's turn comes when all it stands on is up.
 
 What is up may turn red again. One red look decides nothing: what the component stands on is looked
-at first, the lowest first, for the cause may lie there; nothing above it starts until a second look
-has decided. Then it waits for its turn anew, and all that stands on it waits with it. A failure has
-what it stands on looked at just the same.
+at first, the lowest first, for the cause may lie there; nothing above it starts, and no playbook of
+what is under way there, until a second look has decided. When that is red, it waits for its turn
+anew, and all that stands on it waits with it. A failure has what it stands on looked at just the
+same.
 """
 
 from __future__ import annotations
@@ -26,6 +27,8 @@ from orchestrator.events import (
     GateFinished,
     GatePurpose,
     GateStarted,
+    PlaybookFinished,
+    PlaybookStarted,
 )
 from orchestrator.plan import Component, Plan
 
@@ -93,10 +96,14 @@ class Standing:
 
     def doubt(self, names: Iterable[str]) -> bool:
         """Have these looked at again, as far as they are up; whether there is one."""
-        up = self._up.intersection(names)
+        up = self.up(names)
         self._doubted |= up
         self._looked_since -= up
         return bool(up)
+
+    def up(self, names: Iterable[str]) -> frozenset[str]:
+        """Those of these that are up, as far as is known."""
+        return frozenset(self._up.intersection(names))
 
     def red_once(self, name: str) -> bool:
         """It was up when last judged, and the last look at it was red: the next one decides."""
@@ -107,9 +114,18 @@ class Standing:
         above_ended = self._ended.issuperset(self._above[name])
         return name in self._up and (name in self._doubted or not above_ended)
 
-    def unsettled(self, name: str) -> ComponentHeldBack | None:
-        """What to say of a component under way when something it stands on turned red meanwhile."""
-        by = self._unsettled.get(name)
+    def unsettled(self, name: str, step: object) -> ComponentHeldBack | None:
+        """What to say of a component under way, in place of its next step.
+
+        Something it stands on turned red meanwhile: the work is over, what it means is open. Or was
+        seen red once: no playbook starts before the second look.
+        """
+        if isinstance(step, GateFinished | PlaybookFinished):
+            return None
+        by = dict(self._unsettled.get(name, {}))
+        if isinstance(step, PlaybookStarted):
+            undecided = self._below[name] & self._red_once
+            by |= dict.fromkeys(n for n in self._components if n in undecided)
         return ComponentHeldBack(component=name, by=tuple(by)) if by else None
 
     def note(self, event: Event) -> None:

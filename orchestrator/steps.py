@@ -56,8 +56,12 @@ class Work(Generic[Result]):
         self.result = self._call(tell, stop)
 
 
-Script = Iterator[Event | Work[Any]]
-Steps = Generator[Event | Work[Any], None, Result]
+class Turn:
+    """A component that waited in no slot wants one: it goes on when it has it, or at a stop."""
+
+
+Script = Iterator[Event | Work[Any] | Turn]
+Steps = Generator[Event | Work[Any] | Turn, None, Result]
 
 
 def gate(

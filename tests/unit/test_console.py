@@ -232,7 +232,13 @@ def test_a_gate_whose_every_check_is_bad_does_not_flood():
 
 
 @pytest.mark.parametrize(
-    ("reasons", "told"), [(("stopped",), False), (("r1: test_a failed",), True)]
+    ("reasons", "told"),
+    [
+        (("stopped",), False),
+        (("stopped before it started",), False),
+        (("r1: test_a failed",), True),
+        ((), True),
+    ],
 )
 def test_a_repeated_look_that_ended_with_the_run_is_not_called_red(reasons, told):
     events = gate(GatePurpose.RECHECK, reasons=reasons)

@@ -7,7 +7,7 @@ import time
 from contextlib import closing
 
 import pytest
-from engine import FakeGates, FakePlaybooks, options, plan_of, run_to_end, verdicts
+from engine import PATIENCE, FakeGates, FakePlaybooks, options, plan_of, run_to_end, verdicts
 
 from orchestrator.errors import MachineError
 from orchestrator.events import (
@@ -28,7 +28,7 @@ from orchestrator.inbox import Inbox
 from orchestrator.recovery import recover, verify
 from orchestrator.run import Clock
 from orchestrator.state import ComponentState, fold
-from orchestrator.work import PlaybookResult
+from orchestrator.work import GateResult, PlaybookResult
 
 CHAIN = {"routing": (), "dns": ("routing",), "portal": ("dns",)}
 FORK = {"routing": (), "dns": ("routing",), "time": ("routing",), "portal": ("dns",)}
@@ -319,6 +319,92 @@ def test_a_stop_after_the_last_verdict_does_not_take_the_result_away():
             if record.event.kind == "component_healthy":
                 inbox.request_stop("SIGINT")
     assert finished(records).outcome is RunOutcome.RECOVERED
+
+
+def test_a_run_that_winds_down_waits_for_its_workers_and_asks_for_nothing_else():
+    """A look that would be due is not to come any more."""
+    asked = []
+
+    class Counting(Inbox):
+        def get(self, patience):
+            asked.append(patience)
+            return super().get(patience)
+
+    inbox = Counting()
+
+    def stop_then_work_on():
+        inbox.request_stop("SIGTERM")
+        deadline = time.monotonic() + 0.2
+        while time.monotonic() < deadline:
+            time.sleep(0.01)
+
+    playbooks = FakePlaybooks(during={"portal": stop_then_work_on})
+    plan = plan_of({"routing": (), "portal": ("routing",)}, recheck=0.01, settle=0)
+    gates = FakeGates(repaired_by=playbooks)
+    records = run_to_end(plan, playbooks, gates, inbox=inbox)
+    assert finished(records).outcome is RunOutcome.INTERRUPTED
+    assert len(asked) < 100
+
+
+def run_with_a_late_look(result, *, at_the_end=lambda inbox: None):
+    """A look at routing is under way when portal, the last, is verified; then it comes to `result`.
+
+    Between the two `at_the_end` is called. What was recorded, and the bug that was raised.
+    """
+    playbooks = FakePlaybooks()
+    base = FakeGates(repaired_by=playbooks)
+    under_way, portal_verified = threading.Event(), threading.Event()
+    inbox, records, raised = Inbox(), [], None
+
+    def gates(request, tell, stop):
+        if request.purpose is GatePurpose.RECHECK and "portal" in playbooks.started:
+            under_way.set()
+            assert portal_verified.wait(PATIENCE)
+            return result()
+        if request.component == "portal" and request.purpose is GatePurpose.VERIFY:
+            assert under_way.wait(PATIENCE)
+        return base(request, tell, stop)
+
+    plan = plan_of({"routing": (), "portal": ("routing",)}, recheck=0.01, settle=0)
+    try:
+        with closing(recover(plan, playbooks, gates, options=options(), inbox=inbox)) as events:
+            for record in events:
+                records.append(record)
+                event = record.event
+                if event.kind == "component_verified" and event.component == "portal":
+                    at_the_end(inbox)
+                    portal_verified.set()
+    except ZeroDivisionError as bug:
+        raised = bug
+    return records, raised
+
+
+def test_a_stop_does_not_hide_a_red_last_look():
+    red = GateResult(green=False, reasons=("r1: ospf is down",))
+    records, _ = run_with_a_late_look(
+        lambda: red, at_the_end=lambda inbox: inbox.request_stop("SIGINT")
+    )
+    assert {*verdicts(records).values()} == {ComponentState.VERIFIED}
+    assert finished(records).outcome is RunOutcome.INTERRUPTED
+    assert finished(records).reason == "SIGINT"
+
+
+def test_a_stop_before_the_last_looks_leaves_open_whether_all_is_up(monkeypatch):
+    monkeypatch.setattr("orchestrator.rounds.LAST", -1.0)
+    records, _ = run_with_a_late_look(
+        lambda: GateResult(green=True), at_the_end=lambda inbox: inbox.request_stop("SIGINT")
+    )
+    assert finished(records).outcome is RunOutcome.INTERRUPTED
+
+
+def test_a_bug_in_a_look_that_counts_no_more_is_no_recovery():
+    def bug():
+        raise ZeroDivisionError
+
+    records, raised = run_with_a_late_look(bug)
+    assert raised
+    assert finished(records).outcome is RunOutcome.INTERRUPTED
+    assert "ZeroDivisionError" in finished(records).reason
 
 
 def run_and_close_after(number, playbooks):

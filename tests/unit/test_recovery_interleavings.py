@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import random
+from dataclasses import replace
 
 from engine import plan_of
 from hypothesis import given, settings
@@ -14,6 +15,7 @@ from orchestrator.events import (
     ComponentBlocked,
     ComponentFailed,
     ComponentHealthy,
+    ComponentHeld,
     ComponentHeldBack,
     ComponentTurnedRed,
     ComponentVerified,
@@ -22,6 +24,8 @@ from orchestrator.events import (
     GateStarted,
     PlaybookFinished,
     PlaybookStarted,
+    RuleApplied,
+    RuleAwaited,
     RunFinished,
     RunOutcome,
 )
@@ -35,7 +39,8 @@ RECHECK = GatePurpose.RECHECK
 class Model:
     """What may follow what, whatever the luck; it knows the graph and no more."""
 
-    def __init__(self, graph, max_parallel):
+    def __init__(self, graph, max_parallel, untouched):
+        self.untouched = untouched  # their playbooks wait for a person, or are left out
         self.below = order.stands_on(graph)
         self.above = {n: [h for h in graph if n in self.below[h]] for n in graph}
         self.max_parallel = max_parallel
@@ -47,6 +52,8 @@ class Model:
         self.again = {}  # the colours of the looks again since it is up, the place of each
         self.again_now = None
         self.red_once = set()
+        self.waiting_by_rule = set()  # they work, and hold no slot
+        self.by_rule = set()  # until they are brought back anew
 
     def fell(self, gone):
         self.fell_at_work |= {name for name in gone if self.state[name] == WORKS}
@@ -72,9 +79,11 @@ class Model:
             case GateStarted() | PlaybookStarted():
                 assert all(self.state[n] == UP_ for n in below)
                 assert not any(self.state[n] == WORKS for n in self.above[name])
-                begins = self.state[name] == WAITS
-                assert not (begins and self.red_once & set(below)), "a second look decides first"
+                if self.state[name] == WAITS or isinstance(event, PlaybookStarted):
+                    assert not self.red_once & set(below), "a second look decides first"
                 if isinstance(event, PlaybookStarted):
+                    assert name not in self.untouched, "no playbook of it was to start"
+                    assert name not in self.waiting_by_rule
                     assert self.looked[name] is False, "nobody had looked whether it is needed"
                 self.state[name] = WORKS
             case GateFinished(green=green):
@@ -88,6 +97,14 @@ class Model:
             case ComponentFailed():
                 assert self.state[name] == WORKS or self.times[name] > MOST_RED
                 self.state[name] = DOWN
+            case ComponentHeld():
+                assert name in self.untouched
+                self.state[name] = DOWN
+            case RuleAwaited():
+                self.waiting_by_rule.add(name)
+            case RuleApplied():
+                self.waiting_by_rule.discard(name)
+                self.by_rule.add(name)
             case ComponentBlocked():
                 assert self.state[name] == WAITS
                 assert {self.state[n] for n in below} <= {UP_, DOWN}
@@ -99,12 +116,15 @@ class Model:
                 assert all(name in self.above[n] for n in event.by)
                 self.state[name] = WAITS
                 self.red_once.discard(name)
+                self.by_rule.discard(name)
             case RunFinished(outcome=outcome):
                 self.finished(outcome)
         if not isinstance(event, ComponentTurnedRed | ComponentHeldBack):
             for higher in (n for n, s in self.state.items() if s == UP_):
                 assert all(self.state[n] == UP_ for n in self.below[higher])
-        assert list(self.state.values()).count(WORKS) <= self.max_parallel
+        at_work = {n for n, s in self.state.items() if s == WORKS}
+        self.waiting_by_rule &= at_work
+        assert len(at_work - self.waiting_by_rule) <= self.max_parallel
 
     def turned_red(self, name, times):
         (first, since), (second, _) = self.again[name][-2:]
@@ -119,6 +139,7 @@ class Model:
         assert self.times[name] == times <= MOST_RED + 1
         self.state[name] = WAITS
         self.red_once.discard(name)
+        self.by_rule.discard(name)
         self.looked[name] = False
 
     def finished(self, outcome):
@@ -126,10 +147,12 @@ class Model:
             return
         assert set(self.state.values()) <= {UP_, DOWN}
         recovered = set(self.state.values()) == {UP_}
-        assert (outcome is RunOutcome.RECOVERED) == recovered
+        assert (outcome in {RunOutcome.RECOVERED, RunOutcome.DEGRADED}) == recovered
         if recovered:
-            last_red = [n for n, seen in self.again.items() if seen and not seen[-1][0]]
-            assert not last_red, "said to be up, and the last look was red or broken off"
+            assert (outcome is RunOutcome.DEGRADED) == bool(self.by_rule)
+        last_red = [n for n, seen in self.again.items() if seen and not seen[-1][0]]
+        up = {n for n in last_red if self.state[n] == UP_}
+        assert not up, "said to be up, and the last look was red or broken off"
 
 
 def random_graph(luck):
@@ -154,20 +177,30 @@ def a_run_like_no_other(luck):
         late=luck.choice((0.0, 0.3)),
     )
     max_parallel = luck.randint(1, 4)
-    plan = plan_of(graph, settle=0)
-    model = Model(graph, max_parallel)
+    asked = {n: "Sure?" for n in graph if luck.random() < 0.1}
+    approved = {n for n in asked if luck.random() < 0.5}
+    world.by_rule = {n: luck.choice((0.0, 30.0, 600.0)) for n in graph if luck.random() < 0.2}
+    left_out = {*list(graph)[: luck.randint(0, len(graph))]} if luck.random() < 0.2 else set()
+    often = luck.choice((1.0, 60.0))
+    plan = plan_of(graph, settle=0, recheck=often, approval=asked, allow_async=world.by_rule)
+    components = (replace(c, gate_only=c.name in left_out) for c in plan.components)
+    plan = replace(plan, components=tuple(components))
+    untouched = left_out | (asked.keys() - approved)
+    model = Model(graph, max_parallel, untouched)
     world.on_fall = model.fell
-    process = Process(plan, world, max_parallel=max_parallel)
+    given = {"max_parallel": max_parallel, "approved": frozenset(approved)}
+    process = Process(plan, world, **given)
     stop_at = luck.choice((None, None, luck.randint(1, 60)))
     records = process.run(stop_at=stop_at, watch=model.take)
     if fold(records).outcome is not RunOutcome.INTERRUPTED:
-        judge(graph, world.broken | model.fell_at_work, records)
+        judge(graph, world.broken | model.fell_at_work | untouched, records)
 
 
 def judge(graph, may_fail, records):
     """No fall may change the end: only what cannot be mended has failed."""
     states = {name: c.state for name, c in fold(records).components.items()}
-    failed = {name for name, state in states.items() if state is ComponentState.FAILED}
+    ended = {ComponentState.FAILED, ComponentState.HELD}
+    failed = {name for name, state in states.items() if state in ended}
     assert failed <= may_fail
     below = order.stands_on(graph)
     blocked = {name for name in graph if failed & set(below[name])}

@@ -143,6 +143,20 @@ def test_what_was_last_seen_red_is_looked_at_once_more_however_lately_that_was()
     assert rounds.last(100.0) == ("routing",)
 
 
+def test_what_is_seen_red_after_the_last_looks_is_looked_at_once_more():
+    """A look that was under way already when the others had theirs."""
+    plan = plan_of({"routing": (), "database": ()})
+    rounds = Rounds(plan, Standing(plan, ordered=True))
+    for name in ("routing", "database"):
+        rounds.note(ComponentVerified(component=name), 0.0)
+    assert rounds.last(100.0) == ("routing", "database")
+    rounds.note(looked("routing", seconds=1.0), 101.0)
+    rounds.note(looked("database", seconds=1.0, green=False), 102.0)
+    assert rounds.last(103.0) == ("database",)
+    rounds.note(looked("database", seconds=1.0), 104.0)
+    assert rounds.last(500.0) == ()
+
+
 def test_what_was_verified_above_is_looked_at_again_and_left_alone_when_green():
     records = run(
         CHAIN,
@@ -192,6 +206,39 @@ def test_what_is_under_way_comes_to_its_end_but_its_verdict_does_not_count():
     again = next(n for n, e in enumerate(events) if says(PlaybookStarted, "database", attempt=2)(e))
     assert again > played
     assert events[-1].outcome is RunOutcome.RECOVERED
+
+
+def test_no_playbook_starts_while_a_second_look_below_it_has_to_decide():
+    """The router dies, and is seen red once, while the database is observed."""
+    graph = {"routing": (), "database": ("routing",)}
+    world = World(graph, random.Random(0), up={"routing"})
+    process = Process(plan_of(graph, settle=0, recheck=1.0), world, max_parallel=2)
+    seen = []  # of the router: red, then what the second look decided
+    process.held = lambda component: {
+        "database": not seen,
+        "routing": seen == ["red"] and any(w.component == "database" for w in pending),
+    }[component]
+    pending = process.workers.pending
+
+    begins = only_once(says(GateStarted, "database"))
+
+    def watch(record):
+        event = record.event
+        if begins(event):
+            world.up.discard("routing")
+        elif says(GateFinished, "routing", purpose=RECHECK, green=False)(event):
+            seen.append("red")
+        elif isinstance(event, ComponentTurnedRed):
+            seen.append("decided")
+        elif says(PlaybookStarted, "database")(event):
+            assert "decided" in seen
+
+    records = process.run(watch=watch)
+    assert seen[:3] == ["red", "red", "decided"]
+    held_back = next(r.event for r in records if isinstance(r.event, ComponentHeldBack))
+    assert held_back == ComponentHeldBack(component="database", by=("routing",))
+    assert plays(records) == ["routing", "database"]
+    assert records[-1].event.outcome is RunOutcome.RECOVERED
 
 
 def test_while_something_is_down_again_nothing_above_it_starts():

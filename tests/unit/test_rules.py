@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import random
+import threading
 from dataclasses import replace
 from datetime import timedelta
 
 import pytest
-from engine import FakeGates, FakePlaybooks, plan_of, run_to_end, verdicts
+from engine import PATIENCE, FakeGates, FakePlaybooks, options, plan_of, run_to_end, verdicts
 from pydantic import ValidationError
+from simulation import Process, World
 
 from orchestrator.events import GatePurpose, HostStats, PlaybookOutcome, RunOutcome
 from orchestrator.inbox import Inbox
@@ -105,6 +108,20 @@ def test_when_its_time_has_come_it_goes_on_and_what_stands_on_it_too(time):
     assert at == pytest.approx(600)
 
 
+def test_its_time_counts_from_when_it_was_seen_down_however_long_that_look_took(time):
+    """A dark host: the first look takes its whole time limit."""
+
+    class Slow(FakeGates):
+        def __call__(self, request, tell, stop):
+            if not self.asked:
+                time.wait(290.0, stop)
+            return super().__call__(request, tell, stop)
+
+    records, _, _ = run(time, gates=Slow())
+    at = {record.event.kind: record.elapsed for record in reversed(records)}
+    assert at["rule_applied"] - at["gate_finished"] == pytest.approx(600)
+
+
 def test_until_then_it_is_held_and_its_gate_is_repeated(time):
     records, _, gates = run(time)
     waited = events(records, "rule_awaited")
@@ -175,6 +192,61 @@ def test_the_end_says_degraded_and_is_no_success(time):
     assert state.outcome is RunOutcome.DEGRADED
     assert exit_code(state) == 1
     assert "DEGRADED, by the site's rule: database (allow_async: after 10m)" in state_line(state)
+
+
+def test_what_waits_by_the_rule_holds_up_nothing_that_does_not_stand_on_it():
+    """However few slots there are, and however many wait."""
+    waiting = ("database", "mirror", "archive")
+    graph = {**dict.fromkeys(waiting, ()), "other": (), "third": ("other",)}
+    third_began, now = threading.Event(), [0.0]
+
+    def wait(seconds, _):
+        assert third_began.wait(PATIENCE), "it waits for those that wait"
+        now[0] += seconds
+
+    playbooks = FakePlaybooks(
+        outcomes=dict.fromkeys(waiting, PlaybookOutcome.FAILED), during={"third": third_began.set}
+    )
+    records = run_to_end(
+        plan_of(graph, allow_async=dict.fromkeys(waiting, 60.0)),
+        playbooks,
+        FakeGates(repaired_by=playbooks),
+        options=options(max_parallel=1),
+        clock=Clock(monotonic=lambda: now[0], wait=wait),
+    )
+    assert verdicts(records)["third"] is ComponentState.VERIFIED
+    assert playbooks.most_at_once == 1
+
+
+def one_slot():
+    """The database's time has come when the only slot is taken by another component."""
+    graph = {"database": (), "other": ()}
+    plan = plan_of(graph, settle=0, allow_async={"database": 60.0})
+    world = World(graph, random.Random(1), broken={"database"})
+    process = Process(plan, world, max_parallel=1)
+    pending = process.workers.pending
+    process.held = lambda name: name == "other" and any(w.component == "database" for w in pending)
+    return process
+
+
+def test_when_its_time_has_come_it_waits_for_a_slot_as_any_other():
+    kinds = [(r.event.kind, getattr(r.event, "component", "")) for r in one_slot().run()]
+    other_is_up = kinds.index(("component_verified", "other"))
+    assert kinds.index(("playbook_started", "other")) < other_is_up
+    assert other_is_up < kinds.index(("rule_applied", "database"))
+    assert kinds.count(("playbook_started", "database")) == 2
+
+
+def test_a_stop_ends_the_waiting_for_a_slot():
+    process = one_slot()
+
+    def watch(record):
+        if record.event.kind == "playbook_started" and record.event.component == "other":
+            process.inbox.request_stop("ctrl-c")
+
+    records = process.run(watch=watch)
+    assert records[-1].event.outcome is RunOutcome.INTERRUPTED
+    assert not events(records, "rule_applied")
 
 
 def test_a_stop_ends_the_waiting(time):
