@@ -7,10 +7,10 @@ or invisible character, no endless line.
 from __future__ import annotations
 
 import re
-import shlex
 import unicodedata
 from collections.abc import Iterable, Iterator
 
+from orchestrator.command import command, narrowed
 from orchestrator.events import CheckFinished, GatePurpose, RunOutcome, TaskFailed
 from orchestrator.state import BUSY, DOWN, UP, ComponentProgress, ComponentState, RunState
 
@@ -87,27 +87,45 @@ def state_line(  # noqa: C901 -- one for each outcome
 def next_command(  # noqa: PLR0911 -- one return for each kind
     state: RunState, *, alive: bool = False, shown: bool = False
 ) -> str:
-    """What to type next. `shown`: the person is looking at this run's details already."""
-    site = state.site
-    limit = state.started.limit if state.started else ""
-    recover = f"drcli recover --site {site}{f' --limit {shlex.quote(limit)}' if limit else ''}"
+    """What to type next. `shown`: the person is looking at this run's details already.
+
+    It means no more than what the run was narrowed to, and after a dry run that did not end well
+    a dry run.
+    """
     held = state.among(frozenset({ComponentState.HELD}))
     failed = state.among(frozenset({ComponentState.FAILED}))
     match state.outcome:
         case None if alive:
-            return f"drcli status --site {site}"
+            return command("status", "--site", state.site)
         case RunOutcome.VERIFIED:
-            return f"drcli status --site {site}"
+            return command("status", "--site", state.site)
         case RunOutcome.INTERRUPTED if state.started and state.started.gates_only:
-            return f"drcli verify --site {site}"
+            return command("verify", *_part(state))
         case RunOutcome.RECOVERED:
-            return f"drcli verify --site {site}"
+            return command("verify", *_part(state))
         case RunOutcome.NOT_RECOVERED | RunOutcome.DRY_RUN_FAILED if failed and not shown:
-            return f"drcli show {state.run}"
+            return command("show", state.run)
         case RunOutcome.NOT_RECOVERED if held:
-            return " ".join([recover, *(f"--approve {c.name}" for c in held)])
+            released = (word for c in held for word in ("--approve", c.name))
+            return command("recover", *_part(state, start=True), *released)
         case _:
-            return recover
+            again = state.dry_run and state.outcome is not RunOutcome.DRY_RUN_ENDED_WELL
+            dry = ["--check"] if again else []
+            return command("recover", *_part(state, start=True), *dry)
+
+
+def _part(state: RunState, *, start: bool = False) -> list[str]:
+    """The options of the run's own part of its site; `start`: with --from, which verify has not."""
+    started = state.started
+    if started is None:
+        return narrowed(state.site)
+    return narrowed(
+        started.site,
+        layers=started.layers,
+        components=started.selected,
+        limit=started.limit,
+        start=started.start if start else "",
+    )
 
 
 def exit_code(state: RunState) -> int:
@@ -312,6 +330,8 @@ def as_json(state: RunState, *, alive: bool) -> dict[str, object]:
         "plan_hash": started.plan_hash if started else "",
         "by": started.by if started else "",
         "controller": started.controller if started else "",
+        "layers": list(started.layers) if started else [],
+        "selected": list(started.selected) if started else [],
         "limit": started.limit if started else "",
         "from": started.start if started else "",
         "dry_run": state.dry_run,

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import shlex
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -12,6 +11,7 @@ import click
 from orchestrator.cli.ansible_options import vault_options, vault_passwords
 from orchestrator.cli.shared_options import from_option, json_option, selection_options
 from orchestrator.cli.wiring import load
+from orchestrator.command import command, narrowed
 from orchestrator.console import Console
 from orchestrator.errors import InputError, join_errors, noting
 from orchestrator.plan import Component, Plan, make_plan
@@ -91,10 +91,8 @@ def plan(  # noqa: PLR0913 -- one for each option
     for line, style in _lines(made, project):
         console.line(line, style=style)
     console.line(f"Plan hash: {made.hash}", style="dim")
-    chosen = [f"--layer={name}" for name in layers] + [f"--component={name}" for name in components]
-    chosen += [f"--limit={limit}"] * bool(limit) + [f"--from={start}"] * bool(start)
-    command = shlex.join(["drcli", "recover", "--site", site, *chosen])
-    console.line(f"Ready: {_size(made)}. Next: {command}")
+    part = narrowed(site, layers=layers, components=components, limit=limit, start=start)
+    console.line(f"Ready: {_size(made)}. Next: {command('recover', *part)}")
 
 
 @click.command()

@@ -55,10 +55,8 @@ COMPONENTS = (
 OBSERVE, VERIFY = GatePurpose.OBSERVE, GatePurpose.VERIFY
 
 
-def after(*events, gates_only=False):
-    started = RunStarted(
-        site="lab-a", plan_hash="0" * 64, components=COMPONENTS, by="ada", gates_only=gates_only
-    )
+def after(*events, **given):
+    started = RunStarted(site="lab-a", plan_hash="0" * 64, components=COMPONENTS, by="ada", **given)
     return fold(
         Record(run="r1", seq=seq, at=NOON, elapsed=float(seq), event=event)
         for seq, event in enumerate((started, *events), 1)
@@ -190,6 +188,43 @@ def test_a_run_in_one_sentence_its_next_command_and_its_exit_code(events, how, l
 def test_a_verification_that_was_interrupted_is_begun_again():
     state = after(ended(RunOutcome.INTERRUPTED, "SIGINT"), gates_only=True)
     assert next_command(state) == "drcli verify --site lab-a"
+
+
+PART = {"layers": ("network",), "selected": ("dns", "time"), "limit": "all:!r1", "start": "dns"}
+NARROWED = "--site lab-a --layer network --component dns --component time --limit 'all:!r1'"
+
+
+@pytest.mark.parametrize(
+    ("events", "given", "command"),
+    [
+        ((FAILED, NOT_RECOVERED), {}, f"recover {NARROWED} --from dns"),
+        ((PLAYBOOK,), {}, f"recover {NARROWED} --from dns"),
+        ((HELD, NOT_RECOVERED), {}, f"recover {NARROWED} --from dns --approve database"),
+        ((ended(RunOutcome.RECOVERED),), {}, f"verify {NARROWED}"),
+        ((ended(RunOutcome.INTERRUPTED),), {"gates_only": True}, f"verify {NARROWED}"),
+        ((ended(RunOutcome.DRY_RUN_ENDED_WELL),), {}, f"recover {NARROWED} --from dns"),
+    ],
+    ids=["failed", "killed", "held", "recovered", "verify interrupted", "dry run"],
+)
+def test_the_next_command_means_no_more_than_the_run_did(events, given, command):
+    state = after(*events, **PART, **given)
+    assert next_command(state, shown=True) == f"drcli {command}"
+
+
+@pytest.mark.parametrize(
+    "events",
+    [(FAILED, ended(RunOutcome.DRY_RUN_FAILED)), (ended(RunOutcome.INTERRUPTED),), (PLAYBOOK,)],
+    ids=["failed", "interrupted", "killed"],
+)
+def test_after_a_dry_run_that_did_not_end_well_comes_a_dry_run(events):
+    state = after(*events, dry_run=True)
+    assert next_command(state, shown=True) == "drcli recover --site lab-a --check"
+
+
+def test_json_says_what_the_run_was_narrowed_to():
+    content = as_json(after(**PART), alive=False)
+    assert (content["layers"], content["selected"]) == (["network"], ["dns", "time"])
+    assert (content["limit"], content["from"]) == ("all:!r1", "dns")
 
 
 @pytest.mark.parametrize(
