@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import re
 import unicodedata
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 
 from orchestrator.command import command, narrowed
 from orchestrator.events import CheckFinished, GatePurpose, RunOutcome, TaskFailed
@@ -16,7 +16,7 @@ from orchestrator.state import BUSY, DOWN, UP, ComponentProgress, ComponentState
 
 LONGEST_LINE = 1000  # characters of one line; the journal keeps the rest
 MOST_LINES = 30  # of one message
-MOST_HOSTS = 6  # named in a table
+MOST_NAMES = 6  # of hosts or components, in a line
 
 _ESCAPE = re.compile(
     r"\x1b\[[0-?]*[ -/]*[@-~]|\x1b\][^\x07\x1b]*(?:\x07|\x1b\\)?|\x1b.|\x9b[0-?]*.?"
@@ -58,14 +58,17 @@ def state_line(  # noqa: C901 -- one for each outcome
     A run without an end in the journal whose process is gone was killed or lost its power.
     """
     took, only = duration(state.elapsed), _only(state)
+    dry, rehearsed = "dry run " if state.dry_run else "", f"dry run{_only(state, of=' of')}"
     match state.outcome:
         case None if alive:
-            text = f"running for {took}: {_working(state) or 'between two steps'}{_counts(state)}"
+            going = "dry run under way" if dry else "running"
+            at = _working(state) or "between two steps"
+            text = f"{going} for {took}: {at}{_counts(state)}"
         case None:
-            text = f"interrupted after {took}, its process is gone: {_cut_short(state)}"
+            text = f"{dry}interrupted after {took}, its process is gone: {_cut_short(state)}"
         case RunOutcome.INTERRUPTED:
             why = clean(state.finished.reason) if state.finished else ""
-            text = f"interrupted after {took} ({why}): {_cut_short(state)}"
+            text = f"{dry}interrupted after {took} ({why}): {_cut_short(state)}"
         case RunOutcome.RECOVERED:
             text = f"recovered{only} in {took}{_counts(state)}"
         case RunOutcome.DEGRADED:
@@ -74,13 +77,14 @@ def state_line(  # noqa: C901 -- one for each outcome
         case RunOutcome.NOT_RECOVERED:
             text = f"NOT recovered{only} after {took}{_counts(state)}"
         case RunOutcome.VERIFIED:
-            text = f"verified{only} in {took}: every gate is green"
+            which = "every gate that ran" if only else "every gate"
+            text = f"verified{only} in {took}: {which} is green"
         case RunOutcome.NOT_VERIFIED:
             text = f"NOT verified{only}: red: {_names(state.among(DOWN))}"
         case RunOutcome.DRY_RUN_ENDED_WELL:
-            text = f"dry run{only}: nothing was changed; {_would_change(state)}{_counts(state)}"
+            text = f"{rehearsed}: nothing was changed; {_would_change(state)}{_counts(state)}"
         case RunOutcome.DRY_RUN_FAILED:
-            text = f"dry run{only} FAILED: {_would_change(state)}{_counts(state)}"
+            text = f"{rehearsed} FAILED: {_would_change(state)}{_counts(state)}"
     return f"{state.site}: {text}"
 
 
@@ -154,12 +158,20 @@ def heading(state: RunState) -> str:
     return clean(f"run {state.run} of {started.site}, begun {when}{who}")
 
 
-def _only(state: RunState) -> str:
-    """` on r1, ns1 only`, where a person limited the run to some hosts."""
-    if not (state.started and state.started.limit):
+def _only(state: RunState, *, of: str = "") -> str:
+    """` routing, dns on r1, ns1 only`, where a person narrowed the run to a part of the site."""
+    started, components = state.started, state.components.values()
+    if started is None:
         return ""
-    hosts = tuple(dict.fromkeys(h for c in state.components.values() for h in c.hosts))
-    return f" on {_hosts(hosts)} only"
+    part = ""
+    if started.selected:  # of these layers, where some were named, too
+        part += f"{of} {_few([c.name for c in components], 'components')}"
+    elif started.layers:
+        part += f"{of} {'layer' if len(started.layers) == 1 else 'layers'} "
+        part += ", ".join(started.layers)
+    if started.limit:
+        part += f" on {_few(list(dict.fromkeys(h for c in components for h in c.hosts)), 'hosts')}"
+    return f"{part} only" if part else ""
 
 
 def _would_change(state: RunState) -> str:
@@ -228,13 +240,13 @@ def summary(  # noqa: PLR0911 -- one return for each kind
 
 def hosts_line(component: ComponentProgress) -> str:
     """The hosts, by name as long as they fit in a column: `db1, db2` or `h1, h2, ... 50 hosts`."""
-    return _hosts(component.hosts)
+    return _few(component.hosts, "hosts")
 
 
-def _hosts(hosts: tuple[str, ...]) -> str:
-    if len(hosts) <= MOST_HOSTS:
-        return ", ".join(hosts)
-    return f"{', '.join(hosts[:2])}, ... {len(hosts)} hosts"
+def _few(names: Sequence[str], what: str) -> str:
+    if len(names) <= MOST_NAMES:
+        return ", ".join(names)
+    return f"{', '.join(names[:2])}, ... {len(names)} {what}"
 
 
 def checks_line(component: ComponentProgress) -> str:

@@ -221,6 +221,45 @@ def test_after_a_dry_run_that_did_not_end_well_comes_a_dry_run(events):
     assert next_command(state, shown=True) == "drcli recover --site lab-a --check"
 
 
+@pytest.mark.parametrize(
+    ("outcome", "given", "line"),
+    [
+        ("recovered", {"selected": ("dns",)}, "recovered dns, database only in 2.0 s"),
+        ("recovered", {"layers": ("network",)}, "recovered layer network only in 2.0 s"),
+        (
+            "not_recovered",
+            {"layers": ("network", "storage"), "limit": "db1"},
+            "NOT recovered layers network, storage on ns1, ns2, db1 only after 2.0 s",
+        ),
+        ("recovered", {"limit": "all"}, "recovered on ns1, ns2, db1 only in 2.0 s"),
+        (
+            "verified",
+            {"selected": ("dns",), "layers": ("network",)},
+            "verified dns, database only in 2.0 s: every gate that ran is green",
+        ),
+        ("dry_run_ended_well", {"selected": ("dns",)}, "dry run of dns, database only: "),
+        ("dry_run_ended_well", {"limit": "all"}, "dry run on ns1, ns2, db1 only: "),
+        ("dry_run_failed", {"layers": ("network",)}, "dry run of layer network only FAILED: "),
+    ],
+)
+def test_a_run_of_a_part_does_not_speak_for_the_site(outcome, given, line):
+    state = after(ended(RunOutcome(outcome)), **given)
+    assert state_line(state).startswith(f"lab-a: {line}")
+
+
+@pytest.mark.parametrize(
+    ("events", "alive", "line"),
+    [
+        ((PLAYBOOK,), True, "dry run under way for 2.0 s: dns recovering"),
+        ((PLAYBOOK,), False, "dry run interrupted after 2.0 s, its process is gone: "),
+        ((ended(RunOutcome.INTERRUPTED, "SIGINT"),), False, "dry run interrupted after 2.0 s (SIG"),
+    ],
+    ids=["under way", "killed", "interrupted"],
+)
+def test_a_dry_run_is_called_one_however_it_stands(events, alive, line):
+    assert state_line(after(*events, dry_run=True), alive=alive).startswith(f"lab-a: {line}")
+
+
 def test_json_says_what_the_run_was_narrowed_to():
     content = as_json(after(**PART), alive=False)
     assert (content["layers"], content["selected"]) == (["network"], ["dns", "time"])
