@@ -52,6 +52,7 @@ from orchestrator.report import (
     heading,
     hosts_line,
     next_command,
+    site_title,
     state_line,
     summary,
     timeline,
@@ -190,7 +191,7 @@ class Console:
         state = self._state
         now = state.elapsed + (0 if state.finished else time.monotonic() - self._seen)
         table = _components(state, now, alive=True, width=self._err.width)
-        return Group(table, Text(f"{state.site}  {duration(now)}", style="dim"))
+        return Group(table, Text(f"{site_title(state)}  {duration(now)}", style="dim"))
 
 
 class _Terminal(Terminal):
@@ -280,7 +281,7 @@ def _lines(record: Record, state: RunState, *, only_verdicts: bool) -> Iterator[
         what = "gates only, run" if event.gates_only else "dry run" if event.dry_run else "run"
         count = f"{len(event.components)} components on {len(hosts)} hosts"
         limit = f", limited to {clean(event.limit)}" if event.limit else ""
-        yield Text(f"{state.site}: {what} {state.run}: {count}{limit}")
+        yield Text(f"{site_title(state)}: {what} {state.run}: {count}{limit}")
     component = state.components.get(getattr(event, "component", ""))
     if component is None:
         return

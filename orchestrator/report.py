@@ -85,7 +85,13 @@ def state_line(  # noqa: C901 -- one for each outcome
             text = f"{rehearsed}: nothing was changed; {_would_change(state)}{_counts(state)}"
         case RunOutcome.DRY_RUN_FAILED:
             text = f"{rehearsed} FAILED: {_would_change(state)}{_counts(state)}"
-    return f"{state.site}: {text}"
+    return f"{site_title(state)}: {text}"
+
+
+def site_title(state: RunState) -> str:
+    """The site, and of a copy of it which one: `room-a (lab copy)`."""
+    lab = f" (lab {state.started.lab})" if state.started and state.started.lab else ""
+    return clean(f"{state.site}{lab}")
 
 
 def next_command(  # noqa: PLR0911 -- one return for each kind
@@ -129,6 +135,7 @@ def _part(state: RunState, *, start: bool = False) -> list[str]:
         components=started.selected,
         limit=started.limit,
         start=started.start if start else "",
+        lab=started.lab,
     )
 
 
@@ -155,7 +162,7 @@ def heading(state: RunState) -> str:
         return f"run {state.run}: its first record cannot be read by this version"
     when = f"{state.started_at.astimezone():%Y-%m-%d %H:%M:%S}"
     who = f" by {started.by} on {started.controller}" if started.by else ""
-    return clean(f"run {state.run} of {started.site}, begun {when}{who}")
+    return clean(f"run {state.run} of {site_title(state)}, begun {when}{who}")
 
 
 def _only(state: RunState, *, of: str = "") -> str:
@@ -346,6 +353,7 @@ def as_json(state: RunState, *, alive: bool) -> dict[str, object]:
         "selected": list(started.selected) if started else [],
         "limit": started.limit if started else "",
         "from": started.start if started else "",
+        "lab": started.lab if started else "",
         "dry_run": state.dry_run,
         "components": [_component_json(c) for c in state.components.values()],
         "next": next_command(state, alive=alive),
