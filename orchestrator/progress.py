@@ -51,6 +51,8 @@ class ComponentState(StrEnum):
 
 UP = frozenset({ComponentState.HEALTHY, ComponentState.VERIFIED})
 DOWN = frozenset({ComponentState.FAILED, ComponentState.HELD, ComponentState.BLOCKED})
+# The reasons of a gate that was ended before it had seen all.
+STOPPED = frozenset({"stopped", "stopped before it started"})
 BUSY = frozenset(
     {ComponentState.OBSERVING, ComponentState.RECOVERING, ComponentState.VERIFYING},
 )
@@ -62,7 +64,8 @@ class ComponentProgress:
 
     Of the last gate's checks, `collected` in all (0 as long as that is not known), `passed` is how
     many passed, and `failing` which did not. A gate that is repeated while the component is up
-    changes none of it, and `gate` neither; `turned_red` is how often such a gate found it down.
+    changes none of it, and `gate` neither; `red_again`: the last such look was red, and what that
+    means was not decided yet; `turned_red` is how often it was decided that it is down.
     `rule` is that of the site file by which it goes on though it is not whole.
     """
 
@@ -90,6 +93,7 @@ class ComponentProgress:
     played: PlaybookFinished | None = None
     turned_red: int = 0
     rechecking: bool = False
+    red_again: bool = False
 
     @property
     def stats(self) -> Mapping[str, HostStats]:
@@ -138,7 +142,7 @@ def progress_after(was: ComponentProgress, event: ComponentEvent) -> ComponentPr
         case PlaybookStarted() | TaskStarted() | TaskDiffed() | TaskFailed() | PlaybookFinished():
             return _after_playbook(was, event)
         case _:
-            return _after_verdict(was, event)
+            return replace(_after_verdict(was, event), red_again=False)
 
 
 def _waiting_again(was: ComponentProgress) -> ComponentProgress:
@@ -206,8 +210,9 @@ def _after_recheck(was: ComponentProgress, event: _GateEvent) -> ComponentProgre
     match event:
         case GateStarted():
             return replace(was, rechecking=True)
-        case GateFinished():
-            return replace(was, rechecking=False)
+        case GateFinished(green=green, reasons=reasons):
+            red = not green if STOPPED.isdisjoint(reasons) else was.red_again
+            return replace(was, rechecking=False, red_again=red)
         case _:
             return was
 

@@ -215,6 +215,8 @@ def _counts(state: RunState) -> str:
     named = (ComponentState.FAILED, ComponentState.HELD, ComponentState.BLOCKED)
     parts = [f"{len(found[each])} {words}" for each, words in counted.items() if found[each]]
     parts += [f"{each.value}: {_names(found[each])}" for each in named if found[each]]
+    red = [component for component in state.components.values() if component.red_again]
+    parts += [f"seen red again: {_names(red)}"] if red else []
     return "".join(f"; {part}" for part in parts)
 
 
@@ -236,7 +238,8 @@ def summary(  # noqa: PLR0911 -- one return for each kind
             return _gate_line(component)
         case ComponentState.VERIFIED | ComponentState.HEALTHY:
             by = f", by the rule {component.rule}" if component.rule else ""
-            return f"{checks_line(component)}{by}"
+            red = ", but red when looked at again" if component.red_again else ""
+            return f"{checks_line(component)}{by}{red}"
         case ComponentState.WOULD_RECOVER:
             return f"{component.changed} tasks would change"
         case ComponentState.PENDING if component.blocked_by:
@@ -370,6 +373,7 @@ def _component_json(component: ComponentProgress) -> dict[str, object]:
         "rule": component.rule,
         "blocked_by": list(component.blocked_by),
         "attempts": component.attempts,
+        "red_again": component.red_again,
         "turned_red": component.turned_red,
         "seconds": {
             "observe": component.observe_seconds,

@@ -291,6 +291,19 @@ def test_a_component_in_one_line(events, line):
     assert summary(after(*events).components["dns"]) == line
 
 
+SEEN_RED = (
+    GateStarted(component="dns", purpose=GatePurpose.RECHECK, attempt=1),
+    *tuple(gate(GatePurpose.RECHECK))[-1:],
+)
+
+
+def test_what_was_seen_red_again_is_not_told_as_up_and_no_more():
+    state = after(*PROVEN, *SEEN_RED)
+    assert summary(state.components["dns"]) == "4 of 4 checks passed, but red when looked at again"
+    assert state_line(state).endswith("1 verified; 1 not started; seen red again: dns")
+    assert as_json(state, alive=False)["components"][0]["red_again"]
+
+
 def lines(state, name="dns"):
     return [f"{'  ' * indent}{line}" for indent, line in evidence(state.components[name])]
 
