@@ -1,10 +1,13 @@
-"""A command of drcli for a person to type: the one place that puts its words together. Pure."""
+"""What a person is to type: the one place that puts a command of drcli together. Pure."""
 
 from __future__ import annotations
 
 import shlex
 from collections.abc import Iterable
 from dataclasses import dataclass
+
+from orchestrator.events import RunOutcome
+from orchestrator.state import ComponentState, RunState
 
 _OF_THE_JOURNAL = {"recover", "status", "runs", "show"}  # these have --state-dir
 
@@ -42,3 +45,48 @@ def narrowed(  # noqa: PLR0913 -- one for each option, by name
     for option, value in (("--limit", limit), ("--from", start), ("--lab", lab)):
         words += [option, value] if value else []
     return words
+
+
+def next_command(  # noqa: PLR0911 -- one return for each kind
+    state: RunState, *, alive: bool = False, shown: bool = False
+) -> str:
+    """What to type next. `shown`: the person is looking at this run's details already.
+
+    It means no more than what the run was narrowed to, and after a dry run that did not end well
+    a dry run.
+    """
+    held = state.among(frozenset({ComponentState.HELD}))
+    failed = state.among(frozenset({ComponentState.FAILED}))
+    match state.outcome:
+        case None if alive:
+            return command("status", "--site", state.site)
+        case RunOutcome.VERIFIED:
+            return command("status", "--site", state.site)
+        case RunOutcome.INTERRUPTED if state.started and state.started.gates_only:
+            return command("verify", *_part(state))
+        case RunOutcome.RECOVERED:
+            return command("verify", *_part(state))
+        case RunOutcome.NOT_RECOVERED | RunOutcome.DRY_RUN_FAILED if failed and not shown:
+            return command("show", state.run)
+        case RunOutcome.NOT_RECOVERED if held:
+            released = (word for c in held for word in ("--approve", c.name))
+            return command("recover", *_part(state, start=True), *released)
+        case _:
+            again = state.dry_run and state.outcome is not RunOutcome.DRY_RUN_ENDED_WELL
+            dry = ["--check"] if again else []
+            return command("recover", *_part(state, start=True), *dry)
+
+
+def _part(state: RunState, *, start: bool = False) -> list[str]:
+    """The options of the run's own part of its site; `start`: with --from, which verify has not."""
+    started = state.started
+    if started is None:
+        return narrowed(state.site)
+    return narrowed(
+        started.site,
+        layers=started.layers,
+        components=started.selected,
+        limit=started.limit,
+        start=started.start if start else "",
+        lab=started.lab,
+    )

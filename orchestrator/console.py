@@ -21,6 +21,7 @@ from rich.live import Live
 from rich.table import Table
 from rich.text import Text
 
+from orchestrator.command import next_command
 from orchestrator.events import (
     ComponentBlocked,
     ComponentFailed,
@@ -51,7 +52,6 @@ from orchestrator.report import (
     failure_title,
     heading,
     hosts_line,
-    next_command,
     site_title,
     state_line,
     summary,

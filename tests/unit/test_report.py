@@ -7,6 +7,7 @@ from datetime import UTC, datetime
 
 import pytest
 
+from orchestrator.command import next_command
 from orchestrator.events import (
     CheckFinished,
     CheckOutcome,
@@ -40,7 +41,6 @@ from orchestrator.report import (
     evidence,
     exit_code,
     hosts_line,
-    next_command,
     state_line,
     summary,
     timeline,

@@ -9,8 +9,9 @@ from types import ModuleType, SimpleNamespace
 import pytest
 
 from orchestrator.cli.wiring import told, wire
+from orchestrator.command import next_command
 from orchestrator.events import Record, RunStarted
-from orchestrator.report import next_command, state_line
+from orchestrator.report import state_line
 from orchestrator.state import fold
 
 LAYERS = {"network": [{"name": "routing", "hosts": "routers"}]}
