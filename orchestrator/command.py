@@ -47,34 +47,40 @@ def narrowed(  # noqa: PLR0913 -- one for each option, by name
     return words
 
 
-def next_command(  # noqa: PLR0911 -- one return for each kind
-    state: RunState, *, alive: bool = False, shown: bool = False
+def next_command(
+    state: RunState, *, alive: bool = False, shown: bool = False, place: Place | None = None
 ) -> str:
     """What to type next. `shown`: the person is looking at this run's details already.
 
     It means no more than what the run was narrowed to, and after a dry run that did not end well
     a dry run.
     """
+    return command(*_next_words(state, alive=alive, shown=shown), place=place)
+
+
+def _next_words(  # noqa: PLR0911 -- one return for each kind
+    state: RunState, *, alive: bool, shown: bool
+) -> list[str]:
     held = state.among(frozenset({ComponentState.HELD}))
     failed = state.among(frozenset({ComponentState.FAILED}))
     match state.outcome:
         case None if alive:
-            return command("status", "--site", state.site)
+            return ["status", "--site", state.site]
         case RunOutcome.VERIFIED:
-            return command("status", "--site", state.site)
+            return ["status", "--site", state.site]
         case RunOutcome.INTERRUPTED if state.started and state.started.gates_only:
-            return command("verify", *_part(state))
+            return ["verify", *_part(state)]
         case RunOutcome.RECOVERED:
-            return command("verify", *_part(state))
+            return ["verify", *_part(state)]
         case RunOutcome.NOT_RECOVERED | RunOutcome.DRY_RUN_FAILED if failed and not shown:
-            return command("show", state.run)
+            return ["show", state.run]
         case RunOutcome.NOT_RECOVERED if held:
             released = (word for c in held for word in ("--approve", c.name))
-            return command("recover", *_part(state, start=True), *released)
+            return ["recover", *_part(state, start=True), *released]
         case _:
             again = state.dry_run and state.outcome is not RunOutcome.DRY_RUN_ENDED_WELL
             dry = ["--check"] if again else []
-            return command("recover", *_part(state, start=True), *dry)
+            return ["recover", *_part(state, start=True), *dry]
 
 
 def _part(state: RunState, *, start: bool = False) -> list[str]:

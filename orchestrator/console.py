@@ -21,7 +21,7 @@ from rich.live import Live
 from rich.table import Table
 from rich.text import Text
 
-from orchestrator.command import next_command
+from orchestrator.command import Place, next_command
 from orchestrator.events import (
     ComponentBlocked,
     ComponentFailed,
@@ -81,9 +81,14 @@ class Console:
     """What a person or a program sees of a run. It is a context for as long as a run goes on."""
 
     def __init__(
-        self, *, as_json: bool = False, out: IO[str] | None = None, err: IO[str] | None = None
+        self,
+        *,
+        as_json: bool = False,
+        place: Place | None = None,
+        out: IO[str] | None = None,
+        err: IO[str] | None = None,
     ) -> None:
-        self._json = as_json
+        self._json, self._place = as_json, place
         self._out, self._err = _terminal(out or sys.stdout), _terminal(err or sys.stderr)
         self._screens: list[Screen] = []
         self._state = RunState()
@@ -121,7 +126,8 @@ class Console:
         """Say the state and the next command: the last line of every run and view of one."""
         self._end_live()
         said = f"{state_line(state, alive=alive)}."
-        command = f"Next: {next_command(state, alive=alive, shown=shown)}"
+        told = next_command(state, alive=alive, shown=shown, place=self._place)
+        command = f"Next: {told}"
         target = self._err if self._json else self._out
         # What is to be typed is not broken where there is room for it on a line of its own.
         between = " " if len(f"{said} {command}") <= target.width else "\n"

@@ -10,7 +10,7 @@ import re
 import unicodedata
 from collections.abc import Iterable, Iterator, Sequence
 
-from orchestrator.command import next_command
+from orchestrator.command import Place, next_command
 from orchestrator.events import CheckFinished, GatePurpose, RunOutcome, TaskFailed
 from orchestrator.state import BUSY, DOWN, UP, ComponentProgress, ComponentState, RunState
 
@@ -293,7 +293,7 @@ def _red_checks(component: ComponentProgress) -> Iterator[tuple[int, str]]:
 # For a program
 
 
-def as_json(state: RunState, *, alive: bool) -> dict[str, object]:
+def as_json(state: RunState, *, alive: bool, place: Place | None = None) -> dict[str, object]:
     """A run for a program: the same facts as `status` and `show` give a person."""
     started = state.started
     word = state.outcome.value if state.outcome else "running" if alive else "interrupted"
@@ -314,7 +314,7 @@ def as_json(state: RunState, *, alive: bool) -> dict[str, object]:
         "lab": started.lab if started else "",
         "dry_run": state.dry_run,
         "components": [_component_json(c) for c in state.components.values()],
-        "next": next_command(state, alive=alive),
+        "next": next_command(state, alive=alive, place=place),
     }
 
 

@@ -19,6 +19,7 @@ from orchestrator.cli.shared_options import (
     lab_option,
     selection_options,
     state_dir_option,
+    typed_place,
 )
 from orchestrator.cli.wiring import told, wire
 from orchestrator.console import Console
@@ -81,7 +82,7 @@ def recover(  # noqa: PLR0913 -- one for each option
         site_lock(folder, site, run=options.run, since=datetime.now(UTC), by=options.by),
         open_journal(folder) as journal,
         signals(options.run) as inbox,
-        Console(as_json=as_json_) as console,
+        Console(as_json=as_json_, place=typed_place(state_dir)) as console,
     ):
         for warning in plan.warnings:
             console.note(f"warning: {warning}")

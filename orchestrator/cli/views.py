@@ -9,7 +9,8 @@ from pathlib import Path
 
 import click
 
-from orchestrator.cli.shared_options import json_option, state_dir_option
+from orchestrator.cli.shared_options import json_option, state_dir_option, typed_place
+from orchestrator.command import Place, command
 from orchestrator.console import Console
 from orchestrator.errors import InputError
 from orchestrator.journal import Journal, RunLine, read_journal
@@ -29,16 +30,17 @@ def status(*, site: str | None, state_dir: Path | None, as_json_: bool) -> None:
 
     Example: drcli status --site hosting-a
     """
-    folder, console = state_directory(state_dir), Console(as_json=as_json_)
+    folder, place = state_directory(state_dir), typed_place(state_dir)
+    console = Console(as_json=as_json_, place=place)
     journal = read_journal(folder)
     lines = _runs(journal, site)
     if not (journal and lines):
-        _say_none(console, site=site, as_json_=as_json_)
+        _say_none(console, place, site=site, as_json_=as_json_)
         return
     for run in {line.site: line.run for line in lines}.values():
         state, alive = _look(folder, journal, run)
         if as_json_:
-            console.json(as_json(state, alive=alive))
+            console.json(as_json(state, alive=alive, place=place))
         else:
             console.status(state, alive=alive)
 
@@ -52,22 +54,24 @@ def runs(*, site: str | None, state_dir: Path | None, as_json_: bool) -> None:
 
     Example: drcli runs --site hosting-a
     """
-    folder, console = state_directory(state_dir), Console(as_json=as_json_)
+    folder, place = state_directory(state_dir), typed_place(state_dir)
+    console = Console(as_json=as_json_, place=place)
     journal = read_journal(folder)
     lines = _runs(journal, site)
     if not (journal and lines):
-        _say_none(console, site=site, as_json_=as_json_)
+        _say_none(console, place, site=site, as_json_=as_json_)
         return
     rows = []
     for line in lines:
         state, alive = _look(folder, journal, line.run)
         if as_json_:
-            console.json(as_json(state, alive=alive))
+            console.json(as_json(state, alive=alive, place=place))
         began = f"{line.started_at.astimezone():%Y-%m-%d %H:%M:%S}"
         rows.append([line.run, began, state_line(state, alive=alive)])
     if not as_json_:
         console.table(["RUN", "STARTED", "STATE"], rows)
-        console.line(f"{len(lines)} runs. Next: drcli show {lines[-1].run}")
+        told = command("show", lines[-1].run, place=place)
+        console.line(f"{len(lines)} runs. Next: {told}")
 
 
 @click.command()
@@ -82,16 +86,17 @@ def show(*, run: str | None, site: str | None, state_dir: Path | None, as_json_:
 
     Example: drcli show 20260102-120000-1f3a
     """
-    folder, console = state_directory(state_dir), Console(as_json=as_json_)
+    folder, place = state_directory(state_dir), typed_place(state_dir)
+    console = Console(as_json=as_json_, place=place)
     journal = read_journal(folder)
     lines = _runs(journal, site)
     chosen = _chosen(lines, run)
     if not (journal and chosen):
-        _say_none(console, site=site, as_json_=as_json_)
+        _say_none(console, place, site=site, as_json_=as_json_)
         return
     state, alive = _look(folder, journal, chosen)
     if as_json_:
-        console.json(as_json(state, alive=alive))
+        console.json(as_json(state, alive=alive, place=place))
     else:
         console.details(state, alive=alive)
 
@@ -142,7 +147,8 @@ def _chosen(lines: tuple[RunLine, ...], wanted: str | None) -> str | None:
     raise InputError(many, hint="List them: drcli runs")
 
 
-def _say_none(console: Console, *, site: str | None, as_json_: bool) -> None:
+def _say_none(console: Console, place: Place, *, site: str | None, as_json_: bool) -> None:
     if not as_json_:
         of = f" of {site}" if site else ""
-        console.line(f"No run{of} yet. Next: drcli recover --site {site or 'SITE'}")
+        told = command("recover", "--site", site or "SITE", place=place)
+        console.line(f"No run{of} yet. Next: {told}")

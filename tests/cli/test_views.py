@@ -23,12 +23,13 @@ GRAPH = {"routing": (), "dns": ("routing",), "portal": ("dns",)}
 
 def drcli(state, *words, code=0, cwd=None):
     done = subprocess.run(
-        [DRCLI, *words, "--state-dir", state],
+        [DRCLI, *words],
         capture_output=True,
         text=True,
         check=False,
         timeout=60,
         cwd=cwd,
+        env={**os.environ, "DRCLI_STATE_DIR": str(state)},
     )
     assert done.returncode == code, done.stderr
     return done.stdout if code == 0 else done.stderr
@@ -134,6 +135,20 @@ def test_a_site_that_neither_journal_nor_project_knows_is_misspelt(failed, view)
     said = drcli(failed, view, "--site", "lab-z", code=2)
     assert "no site 'lab-z'; did you mean 'lab-a'?" in said
     assert "hint: " in said
+
+
+@pytest.mark.parametrize(
+    "words", [["status"], ["runs"], ["show"], ["status", "--json"]], ids=" ".join
+)
+def test_the_next_command_finds_the_journal_that_was_named(failed, words):
+    out = drcli(failed / "another", *words, "--state-dir", failed)
+    told = json.loads(out)["next"] if "--json" in words else out.partition("Next: ")[2].strip()
+    assert told.endswith(f" --state-dir {failed}")
+
+
+def test_where_there_is_no_run_yet_the_first_is_for_the_journal_that_was_named(state):
+    out = drcli(state / "another", "status", "--state-dir", state)
+    assert out.endswith(f"Next: drcli recover --site SITE --state-dir {state}\n")
 
 
 def test_a_site_of_the_project_that_has_no_run_yet_is_known(state):
