@@ -11,10 +11,13 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import pytest
+from click.testing import CliRunner
 from engine import FakeGates, FakePlaybooks, options, plan_of, run_to_end
 
+from orchestrator.cli import views
+from orchestrator.cli.main import main
 from orchestrator.events import PlaybookOutcome, PlaybookStarted
-from orchestrator.journal import open_journal
+from orchestrator.journal import Journal, open_journal
 from orchestrator.site_lock import site_lock
 
 DRCLI = Path(sys.executable).with_name("drcli")
@@ -190,3 +193,30 @@ def test_of_a_run_under_way_the_time_goes_on_though_nothing_is_told(cut_off):
         out = drcli(cut_off, "status", "--site", "lab-a")
     assert "lab-a: running for 10 min" in out
     assert out.endswith("Next: drcli status --site lab-a\n")
+
+
+def test_a_run_that_ends_while_it_is_looked_at_is_not_told_as_killed(state, monkeypatch):
+    *begun, end = run_to_end(plan_of(GRAPH), FakePlaybooks(), FakeGates(green=set(GRAPH)))
+    lock = site_lock(state, "lab-a", run="r1", since=datetime.now(UTC), by="ada")
+    lock.__enter__()
+    write(state, begun)
+    over = []
+
+    def ends(look):
+        """Let the run come to its good end right after the first look at journal or lock."""
+
+        def looked(*words):
+            found = look(*words)
+            if not over:
+                over.append(True)
+                write(state, [end])
+                lock.__exit__(None, None, None)
+            return found
+
+        return looked
+
+    monkeypatch.setattr(Journal, "state", ends(Journal.state))
+    monkeypatch.setattr(views, "lock_holder", ends(views.lock_holder))
+    out = CliRunner().invoke(main, ["status", "--state-dir", str(state)]).output
+    assert over
+    assert "its process is gone" not in out
