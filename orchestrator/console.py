@@ -58,7 +58,7 @@ from orchestrator.report import (
     timeline,
 )
 from orchestrator.screen import Screen
-from orchestrator.state import BUSY, ComponentProgress, ComponentState, RunState
+from orchestrator.state import ComponentProgress, ComponentState, RunState
 
 STYLES = {
     ComponentState.PENDING: "dim",
@@ -176,7 +176,7 @@ class Console:
                 head += Text(f"  {done}", style="dim")
             with _until_gone(self._out):
                 self._out.print(head, soft_wrap=True)
-            for indent, line in evidence(component):
+            for indent, line in evidence(component, alive=alive):
                 self.line(f"{'  ' * (indent + 1)}{line}")
         self.finish(state, alive=alive, shown=True)
 
@@ -246,7 +246,7 @@ def _components(state: RunState, now: float, *, alive: bool, width: int) -> Rend
     going_on: list[Text] = []
     for layer, components in state.layers.items():
         for place, component in enumerate(components):
-            said = summary(component)
+            said = summary(component, alive=alive)
             cells = [
                 Text(layer if place == 0 or width == _PLAIN_WIDTH else "", style="dim"),
                 Text(component.name),
@@ -256,7 +256,7 @@ def _components(state: RunState, now: float, *, alive: bool, width: int) -> Rend
                 Text(said, no_wrap=alive, overflow="ellipsis" if alive else "fold"),
             ]
             table.add_row(*(cells if wide else cells[1:4]))
-            if not wide and said and component.state in BUSY:
+            if not wide and said and component.busy:
                 words = f"{component.name}: {said}"
                 going_on.append(Text(words, no_wrap=True, overflow="ellipsis"))
     return Group(table, *going_on)
@@ -264,14 +264,14 @@ def _components(state: RunState, now: float, *, alive: bool, width: int) -> Rend
 
 def _time(component: ComponentProgress, now: float, *, alive: bool) -> str:
     """How long what goes on has lasted; of what is over, all its seconds of work."""
-    if component.state in BUSY and alive:
+    if component.busy and alive:
         return duration(now - component.since)
     seconds = component.observe_seconds + component.playbook_seconds + component.gate_seconds
     return duration(seconds) if seconds else ""
 
 
 def _state_text(component: ComponentProgress, *, alive: bool) -> Text:
-    if component.state in BUSY and not alive:
+    if component.busy and not alive:
         return Text(f"cut short {component.state.value}", style="bold yellow")
     return Text(component.state.value, style=STYLES[component.state])
 

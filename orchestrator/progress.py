@@ -66,7 +66,8 @@ class ComponentProgress:
     many passed, and `failing` which did not. A gate that is repeated while the component is up
     changes none of it, and `gate` neither; `red_again`: the last such look was red, and what that
     means was not decided yet; `turned_red` is how often it was decided that it is down.
-    `rule` is that of the site file by which it goes on though it is not whole.
+    `rule` is that of the site file by which it goes on though it is not whole; `wait` is its last
+    wait for the time of one.
     """
 
     name: str
@@ -77,6 +78,7 @@ class ComponentProgress:
     since: float = 0.0
     reason: str = ""
     rule: str = ""
+    wait: RuleAwaited | None = None
     blocked_by: tuple[str, ...] = ()
     attempts: int = 0
     observe_seconds: float = 0.0
@@ -94,6 +96,16 @@ class ComponentProgress:
     turned_red: int = 0
     rechecking: bool = False
     red_again: bool = False
+
+    @property
+    def waits(self) -> bool:
+        """It is held by a rule of the site file whose time has not come."""
+        return self.state is ComponentState.HELD and self.wait is not None
+
+    @property
+    def busy(self) -> bool:
+        """Something is under way for it: work, or a wait that ends by itself."""
+        return self.state in BUSY or self.waits
 
     @property
     def stats(self) -> Mapping[str, HostStats]:
@@ -166,10 +178,9 @@ def _after_verdict(  # noqa: C901, PLR0911 -- one return for each kind
         case ComponentFailed(reason=reason):
             return replace(was, state=ComponentState.FAILED, reason=reason)
         case ComponentHeld(reason=reason):
-            return replace(was, state=ComponentState.HELD, reason=reason)
-        case RuleAwaited(rule=rule, seconds=seconds, reason=reason):
-            reason = f"by the site's rule `{rule}` it goes on in {seconds:.0f} s; {reason}"
-            return replace(was, state=ComponentState.HELD, reason=reason)
+            return replace(was, state=ComponentState.HELD, reason=reason, wait=None)
+        case RuleAwaited(reason=reason):
+            return replace(was, state=ComponentState.HELD, reason=reason, wait=event, task="")
         case RuleApplied(rule=rule):
             return replace(was, rule=rule, reason="")
         case ComponentBlocked(by=by):

@@ -12,7 +12,7 @@ from collections.abc import Iterable, Iterator, Sequence
 
 from orchestrator.command import Place, next_command
 from orchestrator.events import CheckFinished, GatePurpose, RunOutcome, TaskFailed
-from orchestrator.state import BUSY, DOWN, UP, ComponentProgress, ComponentState, RunState
+from orchestrator.state import DOWN, UP, ComponentProgress, ComponentState, RunState
 
 LONGEST_LINE = 1000  # characters of one line; the journal keeps the rest
 MOST_LINES = 30  # of one message
@@ -143,14 +143,14 @@ def _would_change(state: RunState) -> str:
 
 def _working(state: RunState) -> str:
     parts = []
-    for component in state.among(BUSY):
+    for component in state.busy:
         task = f" ({clean(component.task)})" if component.task else ""
         parts.append(f"{component.name} {component.state.value}{task}")
     return ", ".join(parts)
 
 
 def _cut_short(state: RunState) -> str:
-    working = ", ".join(f"{c.name} {c.state.value}" for c in state.among(BUSY))
+    working = ", ".join(f"{c.name} {c.state.value}" for c in state.busy)
     return f"{f'{working} cut short' if working else 'nothing was under way'}{_counts(state)}"
 
 
@@ -160,7 +160,9 @@ def _names(components: Iterable[ComponentProgress]) -> str:
 
 def _counts(state: RunState) -> str:
     """`; 3 verified; 2 healthy already; failed: dns; blocked: database, imaging`."""
-    found = {each: state.among(frozenset({each})) for each in ComponentState}
+    found = {  # what waits by a rule is under way
+        each: [c for c in state.among(frozenset({each})) if not c.waits] for each in ComponentState
+    }
     counted = {
         ComponentState.VERIFIED: "verified",
         ComponentState.WOULD_RECOVER: "would recover",
@@ -179,14 +181,14 @@ def _counts(state: RunState) -> str:
 
 
 def summary(  # noqa: PLR0911 -- one return for each kind
-    component: ComponentProgress,
+    component: ComponentProgress, *, alive: bool = False
 ) -> str:
     """What matters most about a component now, in one line."""
     match component.state:
         case ComponentState.BLOCKED:
             return f"waits for {', '.join(component.blocked_by)}"
         case ComponentState.FAILED | ComponentState.HELD:
-            return clean(component.reason)
+            return clean(_reason(component, alive=alive))
         case ComponentState.RECOVERING:
             return clean(component.task) or "starting the playbook"
         case ComponentState.OBSERVING | ComponentState.VERIFYING:
@@ -201,6 +203,16 @@ def summary(  # noqa: PLR0911 -- one return for each kind
             return f"waits for {', '.join(component.blocked_by)}, which is down again"
         case ComponentState.PENDING:
             return f"down again: {clean(component.reason)}" if component.reason else ""
+
+
+def _reason(component: ComponentProgress, *, alive: bool) -> str:
+    """Why it is not up; of a wait by a rule also when it ends, as long as the run lives."""
+    if not (component.waits and component.wait):
+        return component.reason
+    rule = f"by the site's rule `{component.wait.rule}`"
+    if not alive:
+        return f"waited {rule}; {component.reason}"
+    return f"{rule} it goes on in {component.wait.seconds:.0f} s; {component.reason}"
 
 
 def hosts_line(component: ComponentProgress) -> str:
@@ -260,14 +272,14 @@ def timeline(component: ComponentProgress) -> str:
     return ", ".join(f"{name} {duration(seconds)}" for name, seconds in parts if seconds)
 
 
-def evidence(component: ComponentProgress) -> Iterator[tuple[int, str]]:
+def evidence(component: ComponentProgress, *, alive: bool = False) -> Iterator[tuple[int, str]]:
     """Why a component is not up, as (indent, line): reason, tasks, checks and what they saw."""
     if component.turned_red:
         times = "once" if component.turned_red == 1 else f"{component.turned_red} times"
         yield 0, f"was up and turned red {times}"
     if component.blocked_by:
         yield 0, f"waits for {', '.join(component.blocked_by)}"
-    yield from ((0, line) for line in clean_lines(component.reason))
+    yield from ((0, line) for line in clean_lines(_reason(component, alive=alive)))
     for diffed in component.diffs:
         yield 0, f"difference by task {clean(diffed.task)} on {clean(diffed.host)}"
         yield from ((1, line) for line in clean_lines(diffed.diff))
@@ -313,18 +325,18 @@ def as_json(state: RunState, *, alive: bool, place: Place | None = None) -> dict
         "from": started.start if started else "",
         "lab": started.lab if started else "",
         "dry_run": state.dry_run,
-        "components": [_component_json(c) for c in state.components.values()],
+        "components": [_component_json(c, alive=alive) for c in state.components.values()],
         "next": next_command(state, alive=alive, place=place),
     }
 
 
-def _component_json(component: ComponentProgress) -> dict[str, object]:
+def _component_json(component: ComponentProgress, *, alive: bool) -> dict[str, object]:
     return {
         "name": component.name,
         "layer": component.layer,
         "hosts": list(component.hosts),
         "state": component.state.value,
-        "reason": component.reason,
+        "reason": _reason(component, alive=alive),
         "rule": component.rule,
         "blocked_by": list(component.blocked_by),
         "attempts": component.attempts,
