@@ -21,6 +21,7 @@ from rich.live import Live
 from rich.table import Table
 from rich.text import Text
 
+from orchestrator.command import Place, next_command
 from orchestrator.events import (
     ComponentBlocked,
     ComponentFailed,
@@ -51,13 +52,13 @@ from orchestrator.report import (
     failure_title,
     heading,
     hosts_line,
-    next_command,
+    site_title,
     state_line,
     summary,
     timeline,
 )
 from orchestrator.screen import Screen
-from orchestrator.state import BUSY, ComponentProgress, ComponentState, RunState
+from orchestrator.state import ComponentProgress, ComponentState, RunState
 
 STYLES = {
     ComponentState.PENDING: "dim",
@@ -80,9 +81,14 @@ class Console:
     """What a person or a program sees of a run. It is a context for as long as a run goes on."""
 
     def __init__(
-        self, *, as_json: bool = False, out: IO[str] | None = None, err: IO[str] | None = None
+        self,
+        *,
+        as_json: bool = False,
+        place: Place | None = None,
+        out: IO[str] | None = None,
+        err: IO[str] | None = None,
     ) -> None:
-        self._json = as_json
+        self._json, self._place = as_json, place
         self._out, self._err = _terminal(out or sys.stdout), _terminal(err or sys.stderr)
         self._screens: list[Screen] = []
         self._state = RunState()
@@ -120,7 +126,8 @@ class Console:
         """Say the state and the next command: the last line of every run and view of one."""
         self._end_live()
         said = f"{state_line(state, alive=alive)}."
-        command = f"Next: {next_command(state, alive=alive, shown=shown)}"
+        told = next_command(state, alive=alive, shown=shown, place=self._place)
+        command = f"Next: {told}"
         target = self._err if self._json else self._out
         # What is to be typed is not broken where there is room for it on a line of its own.
         between = " " if len(f"{said} {command}") <= target.width else "\n"
@@ -169,7 +176,7 @@ class Console:
                 head += Text(f"  {done}", style="dim")
             with _until_gone(self._out):
                 self._out.print(head, soft_wrap=True)
-            for indent, line in evidence(component):
+            for indent, line in evidence(component, alive=alive):
                 self.line(f"{'  ' * (indent + 1)}{line}")
         self.finish(state, alive=alive, shown=True)
 
@@ -190,7 +197,7 @@ class Console:
         state = self._state
         now = state.elapsed + (0 if state.finished else time.monotonic() - self._seen)
         table = _components(state, now, alive=True, width=self._err.width)
-        return Group(table, Text(f"{state.site}  {duration(now)}", style="dim"))
+        return Group(table, Text(f"{site_title(state)}  {duration(now)}", style="dim"))
 
 
 class _Terminal(Terminal):
@@ -239,7 +246,7 @@ def _components(state: RunState, now: float, *, alive: bool, width: int) -> Rend
     going_on: list[Text] = []
     for layer, components in state.layers.items():
         for place, component in enumerate(components):
-            said = summary(component)
+            said = summary(component, alive=alive)
             cells = [
                 Text(layer if place == 0 or width == _PLAIN_WIDTH else "", style="dim"),
                 Text(component.name),
@@ -249,7 +256,7 @@ def _components(state: RunState, now: float, *, alive: bool, width: int) -> Rend
                 Text(said, no_wrap=alive, overflow="ellipsis" if alive else "fold"),
             ]
             table.add_row(*(cells if wide else cells[1:4]))
-            if not wide and said and component.state in BUSY:
+            if not wide and said and component.busy:
                 words = f"{component.name}: {said}"
                 going_on.append(Text(words, no_wrap=True, overflow="ellipsis"))
     return Group(table, *going_on)
@@ -257,14 +264,14 @@ def _components(state: RunState, now: float, *, alive: bool, width: int) -> Rend
 
 def _time(component: ComponentProgress, now: float, *, alive: bool) -> str:
     """How long what goes on has lasted; of what is over, all its seconds of work."""
-    if component.state in BUSY and alive:
+    if component.busy and alive:
         return duration(now - component.since)
     seconds = component.observe_seconds + component.playbook_seconds + component.gate_seconds
     return duration(seconds) if seconds else ""
 
 
 def _state_text(component: ComponentProgress, *, alive: bool) -> Text:
-    if component.state in BUSY and not alive:
+    if component.busy and not alive:
         return Text(f"cut short {component.state.value}", style="bold yellow")
     return Text(component.state.value, style=STYLES[component.state])
 
@@ -280,7 +287,7 @@ def _lines(record: Record, state: RunState, *, only_verdicts: bool) -> Iterator[
         what = "gates only, run" if event.gates_only else "dry run" if event.dry_run else "run"
         count = f"{len(event.components)} components on {len(hosts)} hosts"
         limit = f", limited to {clean(event.limit)}" if event.limit else ""
-        yield Text(f"{state.site}: {what} {state.run}: {count}{limit}")
+        yield Text(f"{site_title(state)}: {what} {state.run}: {count}{limit}")
     component = state.components.get(getattr(event, "component", ""))
     if component is None:
         return

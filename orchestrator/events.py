@@ -84,7 +84,7 @@ class HostStats(_Frozen):
 class RunStarted(_Frozen):
     """A run of a site began; `layers`, `selected`, `limit`, `start`: what a person narrowed it to.
 
-    A `dry_run` changes nothing.
+    A `dry_run` changes nothing. `lab`: its hosts are those of this lab, not the site's own.
     """
 
     kind: Literal["run_started"] = "run_started"
@@ -101,6 +101,7 @@ class RunStarted(_Frozen):
     limit: str = ""
     start: str = ""
     dry_run: bool = False
+    lab: str = ""
 
 
 class GateStarted(_Frozen):

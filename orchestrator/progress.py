@@ -51,6 +51,8 @@ class ComponentState(StrEnum):
 
 UP = frozenset({ComponentState.HEALTHY, ComponentState.VERIFIED})
 DOWN = frozenset({ComponentState.FAILED, ComponentState.HELD, ComponentState.BLOCKED})
+# The reasons of a gate that was ended before it had seen all.
+STOPPED = frozenset({"stopped", "stopped before it started"})
 BUSY = frozenset(
     {ComponentState.OBSERVING, ComponentState.RECOVERING, ComponentState.VERIFYING},
 )
@@ -62,8 +64,10 @@ class ComponentProgress:
 
     Of the last gate's checks, `collected` in all (0 as long as that is not known), `passed` is how
     many passed, and `failing` which did not. A gate that is repeated while the component is up
-    changes none of it, and `gate` neither; `turned_red` is how often such a gate found it down.
-    `rule` is that of the site file by which it goes on though it is not whole.
+    changes none of it, and `gate` neither; `red_again`: the last such look was red, and what that
+    means was not decided yet; `turned_red` is how often it was decided that it is down.
+    `rule` is that of the site file by which it goes on though it is not whole; `wait` is its last
+    wait for the time of one.
     """
 
     name: str
@@ -74,6 +78,7 @@ class ComponentProgress:
     since: float = 0.0
     reason: str = ""
     rule: str = ""
+    wait: RuleAwaited | None = None
     blocked_by: tuple[str, ...] = ()
     attempts: int = 0
     observe_seconds: float = 0.0
@@ -90,6 +95,17 @@ class ComponentProgress:
     played: PlaybookFinished | None = None
     turned_red: int = 0
     rechecking: bool = False
+    red_again: bool = False
+
+    @property
+    def waits(self) -> bool:
+        """It is held by a rule of the site file whose time has not come."""
+        return self.state is ComponentState.HELD and self.wait is not None
+
+    @property
+    def busy(self) -> bool:
+        """Something is under way for it: work, or a wait that ends by itself."""
+        return self.state in BUSY or self.waits
 
     @property
     def stats(self) -> Mapping[str, HostStats]:
@@ -138,7 +154,7 @@ def progress_after(was: ComponentProgress, event: ComponentEvent) -> ComponentPr
         case PlaybookStarted() | TaskStarted() | TaskDiffed() | TaskFailed() | PlaybookFinished():
             return _after_playbook(was, event)
         case _:
-            return _after_verdict(was, event)
+            return replace(_after_verdict(was, event), red_again=False)
 
 
 def _waiting_again(was: ComponentProgress) -> ComponentProgress:
@@ -162,10 +178,9 @@ def _after_verdict(  # noqa: C901, PLR0911 -- one return for each kind
         case ComponentFailed(reason=reason):
             return replace(was, state=ComponentState.FAILED, reason=reason)
         case ComponentHeld(reason=reason):
-            return replace(was, state=ComponentState.HELD, reason=reason)
-        case RuleAwaited(rule=rule, seconds=seconds, reason=reason):
-            reason = f"by the site's rule `{rule}` it goes on in {seconds:.0f} s; {reason}"
-            return replace(was, state=ComponentState.HELD, reason=reason)
+            return replace(was, state=ComponentState.HELD, reason=reason, wait=None)
+        case RuleAwaited(reason=reason):
+            return replace(was, state=ComponentState.HELD, reason=reason, wait=event, task="")
         case RuleApplied(rule=rule):
             return replace(was, rule=rule, reason="")
         case ComponentBlocked(by=by):
@@ -206,8 +221,9 @@ def _after_recheck(was: ComponentProgress, event: _GateEvent) -> ComponentProgre
     match event:
         case GateStarted():
             return replace(was, rechecking=True)
-        case GateFinished():
-            return replace(was, rechecking=False)
+        case GateFinished(green=green, reasons=reasons):
+            red = not green if STOPPED.isdisjoint(reasons) else was.red_again
+            return replace(was, rechecking=False, red_again=red)
         case _:
             return was
 

@@ -7,16 +7,16 @@ or invisible character, no endless line.
 from __future__ import annotations
 
 import re
-import shlex
 import unicodedata
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 
+from orchestrator.command import Place, next_command
 from orchestrator.events import CheckFinished, GatePurpose, RunOutcome, TaskFailed
-from orchestrator.state import BUSY, DOWN, UP, ComponentProgress, ComponentState, RunState
+from orchestrator.state import DOWN, UP, ComponentProgress, ComponentState, RunState
 
 LONGEST_LINE = 1000  # characters of one line; the journal keeps the rest
 MOST_LINES = 30  # of one message
-MOST_HOSTS = 6  # named in a table
+MOST_NAMES = 6  # of hosts or components, in a line
 
 _ESCAPE = re.compile(
     r"\x1b\[[0-?]*[ -/]*[@-~]|\x1b\][^\x07\x1b]*(?:\x07|\x1b\\)?|\x1b.|\x9b[0-?]*.?"
@@ -58,14 +58,17 @@ def state_line(  # noqa: C901 -- one for each outcome
     A run without an end in the journal whose process is gone was killed or lost its power.
     """
     took, only = duration(state.elapsed), _only(state)
+    dry, rehearsed = "dry run " if state.dry_run else "", f"dry run{_only(state, of=' of')}"
     match state.outcome:
         case None if alive:
-            text = f"running for {took}: {_working(state) or 'between two steps'}{_counts(state)}"
+            going = "dry run under way" if dry else "running"
+            at = _working(state) or "between two steps"
+            text = f"{going} for {took}: {at}{_counts(state)}"
         case None:
-            text = f"interrupted after {took}, its process is gone: {_cut_short(state)}"
+            text = f"{dry}interrupted after {took}, its process is gone: {_cut_short(state)}"
         case RunOutcome.INTERRUPTED:
             why = clean(state.finished.reason) if state.finished else ""
-            text = f"interrupted after {took} ({why}): {_cut_short(state)}"
+            text = f"{dry}interrupted after {took} ({why}): {_cut_short(state)}"
         case RunOutcome.RECOVERED:
             text = f"recovered{only} in {took}{_counts(state)}"
         case RunOutcome.DEGRADED:
@@ -74,40 +77,21 @@ def state_line(  # noqa: C901 -- one for each outcome
         case RunOutcome.NOT_RECOVERED:
             text = f"NOT recovered{only} after {took}{_counts(state)}"
         case RunOutcome.VERIFIED:
-            text = f"verified{only} in {took}: every gate is green"
+            which = "every gate that ran" if only else "every gate"
+            text = f"verified{only} in {took}: {which} is green"
         case RunOutcome.NOT_VERIFIED:
             text = f"NOT verified{only}: red: {_names(state.among(DOWN))}"
         case RunOutcome.DRY_RUN_ENDED_WELL:
-            text = f"dry run{only}: nothing was changed; {_would_change(state)}{_counts(state)}"
+            text = f"{rehearsed}: nothing was changed; {_would_change(state)}{_counts(state)}"
         case RunOutcome.DRY_RUN_FAILED:
-            text = f"dry run{only} FAILED: {_would_change(state)}{_counts(state)}"
-    return f"{state.site}: {text}"
+            text = f"{rehearsed} FAILED: {_would_change(state)}{_counts(state)}"
+    return f"{site_title(state)}: {text}"
 
 
-def next_command(  # noqa: PLR0911 -- one return for each kind
-    state: RunState, *, alive: bool = False, shown: bool = False
-) -> str:
-    """What to type next. `shown`: the person is looking at this run's details already."""
-    site = state.site
-    limit = state.started.limit if state.started else ""
-    recover = f"drcli recover --site {site}{f' --limit {shlex.quote(limit)}' if limit else ''}"
-    held = state.among(frozenset({ComponentState.HELD}))
-    failed = state.among(frozenset({ComponentState.FAILED}))
-    match state.outcome:
-        case None if alive:
-            return f"drcli status --site {site}"
-        case RunOutcome.VERIFIED:
-            return f"drcli status --site {site}"
-        case RunOutcome.INTERRUPTED if state.started and state.started.gates_only:
-            return f"drcli verify --site {site}"
-        case RunOutcome.RECOVERED:
-            return f"drcli verify --site {site}"
-        case RunOutcome.NOT_RECOVERED | RunOutcome.DRY_RUN_FAILED if failed and not shown:
-            return f"drcli show {state.run}"
-        case RunOutcome.NOT_RECOVERED if held:
-            return " ".join([recover, *(f"--approve {c.name}" for c in held)])
-        case _:
-            return recover
+def site_title(state: RunState) -> str:
+    """The site, and of a copy of it which one: `room-a (lab copy)`."""
+    lab = f" (lab {state.started.lab})" if state.started and state.started.lab else ""
+    return clean(f"{state.site}{lab}")
 
 
 def exit_code(state: RunState) -> int:
@@ -133,15 +117,23 @@ def heading(state: RunState) -> str:
         return f"run {state.run}: its first record cannot be read by this version"
     when = f"{state.started_at.astimezone():%Y-%m-%d %H:%M:%S}"
     who = f" by {started.by} on {started.controller}" if started.by else ""
-    return clean(f"run {state.run} of {started.site}, begun {when}{who}")
+    return clean(f"run {state.run} of {site_title(state)}, begun {when}{who}")
 
 
-def _only(state: RunState) -> str:
-    """` on r1, ns1 only`, where a person limited the run to some hosts."""
-    if not (state.started and state.started.limit):
+def _only(state: RunState, *, of: str = "") -> str:
+    """` routing, dns on r1, ns1 only`, where a person narrowed the run to a part of the site."""
+    started, components = state.started, state.components.values()
+    if started is None:
         return ""
-    hosts = tuple(dict.fromkeys(h for c in state.components.values() for h in c.hosts))
-    return f" on {_hosts(hosts)} only"
+    part = ""
+    if started.selected:  # of these layers, where some were named, too
+        part += f"{of} {_few([c.name for c in components], 'components')}"
+    elif started.layers:
+        part += f"{of} {'layer' if len(started.layers) == 1 else 'layers'} "
+        part += ", ".join(started.layers)
+    if started.limit:
+        part += f" on {_few(list(dict.fromkeys(h for c in components for h in c.hosts)), 'hosts')}"
+    return f"{part} only" if part else ""
 
 
 def _would_change(state: RunState) -> str:
@@ -151,14 +143,14 @@ def _would_change(state: RunState) -> str:
 
 def _working(state: RunState) -> str:
     parts = []
-    for component in state.among(BUSY):
+    for component in state.busy:
         task = f" ({clean(component.task)})" if component.task else ""
         parts.append(f"{component.name} {component.state.value}{task}")
     return ", ".join(parts)
 
 
 def _cut_short(state: RunState) -> str:
-    working = ", ".join(f"{c.name} {c.state.value}" for c in state.among(BUSY))
+    working = ", ".join(f"{c.name} {c.state.value}" for c in state.busy)
     return f"{f'{working} cut short' if working else 'nothing was under way'}{_counts(state)}"
 
 
@@ -168,7 +160,9 @@ def _names(components: Iterable[ComponentProgress]) -> str:
 
 def _counts(state: RunState) -> str:
     """`; 3 verified; 2 healthy already; failed: dns; blocked: database, imaging`."""
-    found = {each: state.among(frozenset({each})) for each in ComponentState}
+    found = {  # what waits by a rule is under way
+        each: [c for c in state.among(frozenset({each})) if not c.waits] for each in ComponentState
+    }
     counted = {
         ComponentState.VERIFIED: "verified",
         ComponentState.WOULD_RECOVER: "would recover",
@@ -178,6 +172,8 @@ def _counts(state: RunState) -> str:
     named = (ComponentState.FAILED, ComponentState.HELD, ComponentState.BLOCKED)
     parts = [f"{len(found[each])} {words}" for each, words in counted.items() if found[each]]
     parts += [f"{each.value}: {_names(found[each])}" for each in named if found[each]]
+    red = [component for component in state.components.values() if component.red_again]
+    parts += [f"seen red again: {_names(red)}"] if red else []
     return "".join(f"; {part}" for part in parts)
 
 
@@ -185,21 +181,22 @@ def _counts(state: RunState) -> str:
 
 
 def summary(  # noqa: PLR0911 -- one return for each kind
-    component: ComponentProgress,
+    component: ComponentProgress, *, alive: bool = False
 ) -> str:
     """What matters most about a component now, in one line."""
     match component.state:
         case ComponentState.BLOCKED:
             return f"waits for {', '.join(component.blocked_by)}"
         case ComponentState.FAILED | ComponentState.HELD:
-            return clean(component.reason)
+            return clean(_reason(component, alive=alive))
         case ComponentState.RECOVERING:
             return clean(component.task) or "starting the playbook"
         case ComponentState.OBSERVING | ComponentState.VERIFYING:
             return _gate_line(component)
         case ComponentState.VERIFIED | ComponentState.HEALTHY:
             by = f", by the rule {component.rule}" if component.rule else ""
-            return f"{checks_line(component)}{by}"
+            red = ", but red when looked at again" if component.red_again else ""
+            return f"{checks_line(component)}{by}{red}"
         case ComponentState.WOULD_RECOVER:
             return f"{component.changed} tasks would change"
         case ComponentState.PENDING if component.blocked_by:
@@ -208,15 +205,25 @@ def summary(  # noqa: PLR0911 -- one return for each kind
             return f"down again: {clean(component.reason)}" if component.reason else ""
 
 
+def _reason(component: ComponentProgress, *, alive: bool) -> str:
+    """Why it is not up; of a wait by a rule also when it ends, as long as the run lives."""
+    if not (component.waits and component.wait):
+        return component.reason
+    rule = f"by the site's rule `{component.wait.rule}`"
+    if not alive:
+        return f"waited {rule}; {component.reason}"
+    return f"{rule} it goes on in {component.wait.seconds:.0f} s; {component.reason}"
+
+
 def hosts_line(component: ComponentProgress) -> str:
     """The hosts, by name as long as they fit in a column: `db1, db2` or `h1, h2, ... 50 hosts`."""
-    return _hosts(component.hosts)
+    return _few(component.hosts, "hosts")
 
 
-def _hosts(hosts: tuple[str, ...]) -> str:
-    if len(hosts) <= MOST_HOSTS:
-        return ", ".join(hosts)
-    return f"{', '.join(hosts[:2])}, ... {len(hosts)} hosts"
+def _few(names: Sequence[str], what: str) -> str:
+    if len(names) <= MOST_NAMES:
+        return ", ".join(names)
+    return f"{', '.join(names[:2])}, ... {len(names)} {what}"
 
 
 def checks_line(component: ComponentProgress) -> str:
@@ -265,14 +272,14 @@ def timeline(component: ComponentProgress) -> str:
     return ", ".join(f"{name} {duration(seconds)}" for name, seconds in parts if seconds)
 
 
-def evidence(component: ComponentProgress) -> Iterator[tuple[int, str]]:
+def evidence(component: ComponentProgress, *, alive: bool = False) -> Iterator[tuple[int, str]]:
     """Why a component is not up, as (indent, line): reason, tasks, checks and what they saw."""
     if component.turned_red:
         times = "once" if component.turned_red == 1 else f"{component.turned_red} times"
         yield 0, f"was up and turned red {times}"
     if component.blocked_by:
         yield 0, f"waits for {', '.join(component.blocked_by)}"
-    yield from ((0, line) for line in clean_lines(component.reason))
+    yield from ((0, line) for line in clean_lines(_reason(component, alive=alive)))
     for diffed in component.diffs:
         yield 0, f"difference by task {clean(diffed.task)} on {clean(diffed.host)}"
         yield from ((1, line) for line in clean_lines(diffed.diff))
@@ -298,7 +305,7 @@ def _red_checks(component: ComponentProgress) -> Iterator[tuple[int, str]]:
 # For a program
 
 
-def as_json(state: RunState, *, alive: bool) -> dict[str, object]:
+def as_json(state: RunState, *, alive: bool, place: Place | None = None) -> dict[str, object]:
     """A run for a program: the same facts as `status` and `show` give a person."""
     started = state.started
     word = state.outcome.value if state.outcome else "running" if alive else "interrupted"
@@ -312,24 +319,28 @@ def as_json(state: RunState, *, alive: bool) -> dict[str, object]:
         "plan_hash": started.plan_hash if started else "",
         "by": started.by if started else "",
         "controller": started.controller if started else "",
+        "layers": list(started.layers) if started else [],
+        "selected": list(started.selected) if started else [],
         "limit": started.limit if started else "",
         "from": started.start if started else "",
+        "lab": started.lab if started else "",
         "dry_run": state.dry_run,
-        "components": [_component_json(c) for c in state.components.values()],
-        "next": next_command(state, alive=alive),
+        "components": [_component_json(c, alive=alive) for c in state.components.values()],
+        "next": next_command(state, alive=alive, place=place),
     }
 
 
-def _component_json(component: ComponentProgress) -> dict[str, object]:
+def _component_json(component: ComponentProgress, *, alive: bool) -> dict[str, object]:
     return {
         "name": component.name,
         "layer": component.layer,
         "hosts": list(component.hosts),
         "state": component.state.value,
-        "reason": component.reason,
+        "reason": _reason(component, alive=alive),
         "rule": component.rule,
         "blocked_by": list(component.blocked_by),
         "attempts": component.attempts,
+        "red_again": component.red_again,
         "turned_red": component.turned_red,
         "seconds": {
             "observe": component.observe_seconds,

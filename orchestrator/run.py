@@ -30,8 +30,9 @@ class Clock:
 class RunOptions:
     """What one run is given; `approved` names the components a person released for this run.
 
-    `layers`, `selected`, `limit` and `start` are what a person narrowed the plan to; they, `by`,
-    `controller` and `pid` are for the journal alone. `check`: it is a dry run.
+    `layers`, `selected`, `limit` and `start` are what a person narrowed the plan to; they, `lab`
+    (whose hosts they are), `by`, `controller` and `pid` are for the journal alone. `check`: it is
+    a dry run.
     """
 
     run: str
@@ -42,6 +43,7 @@ class RunOptions:
     selected: tuple[str, ...] = ()
     limit: str = ""
     start: str = ""
+    lab: str = ""
     check: bool = False
     max_parallel: int = 4
     by: str = ""

@@ -8,7 +8,6 @@ from datetime import datetime
 
 from orchestrator.events import Record, RunFinished, RunOutcome, RunStarted, UnknownEvent
 from orchestrator.progress import (
-    BUSY,
     DOWN,
     UP,
     ComponentProgress,
@@ -18,7 +17,6 @@ from orchestrator.progress import (
 )
 
 __all__ = [
-    "BUSY",
     "DOWN",
     "UP",
     "ComponentProgress",
@@ -63,6 +61,11 @@ class RunState:
         for component in self.components.values():
             layers[component.layer] = (*layers.get(component.layer, ()), component)
         return layers
+
+    @property
+    def busy(self) -> tuple[ComponentProgress, ...]:
+        """The components for which something is under way, in plan order."""
+        return tuple(c for c in self.components.values() if c.busy)
 
     def among(self, states: frozenset[ComponentState]) -> tuple[ComponentProgress, ...]:
         """The components that are in one of these states, in plan order."""

@@ -10,14 +10,23 @@ import click
 from rich.table import Table
 
 from orchestrator.cli.lab_break import break_
-from orchestrator.cli.lab_shared import HOSTS, NAME, SITE, load_lab, print_table, progress
+from orchestrator.cli.lab_shared import (
+    HOSTS,
+    NAME,
+    SITE,
+    hint,
+    load_lab,
+    print_table,
+    progress,
+    recovery_hint,
+)
 from orchestrator.errors import InputError
 from orchestrator.lab import hosts as lab_hosts
 from orchestrator.lab import power
 from orchestrator.lab.broken import read_broken
 from orchestrator.lab.definition import LabHost, load_definition
 from orchestrator.lab.image import remove_images
-from orchestrator.lab.instance import Instance, default_name, make_instance
+from orchestrator.lab.instance import default_name, make_instance
 from orchestrator.lab.lab_lock import lab_lock
 from orchestrator.lab.ledger import await_writes, verdict, writing
 from orchestrator.lab.machine import check_root
@@ -121,13 +130,7 @@ def cut(site: str, *, name: str | None, hosts: str | None, feed: str | None, wri
     click.echo(f"power cut{of_feed}: {names}" if dark else "these hosts were off already")
     if chosen is not None and any(host.disks for host in dark):
         click.echo("their disks keep what was written to them: only a cut of all loses the rest")
-    click.echo(f"Next: drcli lab power-on --site {site}")
-
-
-def _recovery(instance: Instance) -> str:
-    """The command that recovers what there is of the site."""
-    layer = f" --layer {instance.layer}" if instance.layer else ""
-    return f"drcli recover --site {instance.site}{layer}"
+    click.echo(f"Next: {hint(instance, 'power-on')}")
 
 
 @lab.command("power-on")
@@ -148,8 +151,8 @@ def power_on(site: str, *, name: str | None, hosts: str | None) -> None:
     took = time.monotonic() - began
     click.echo(f"booted in {took:.1f} s: {names}" if booted else "nothing to boot")
     for host, fault in read_broken(instance).off.items():
-        click.echo(f"{host} stays off: drcli lab break {fault} --undo --site {site}")
-    click.echo(f"Next: {_recovery(instance)}")
+        click.echo(f"{host} stays off: {hint(instance, 'break', fault, '--undo')}")
+    click.echo(f"Next: {recovery_hint(instance)}")
 
 
 @lab.command()
@@ -193,7 +196,7 @@ def ledger(site: str, *, name: str | None, only: str | None, as_json: bool) -> i
     click.echo(f"{len(found.lost)} of {found.total} acknowledged records lost ({kinds or 'none'})")
     if not found.total:
         click.echo("This proves nothing: the ledger is empty.", err=True)
-        click.echo(f"Next: drcli lab cut --site {site}", err=True)
+        click.echo(f"Next: {hint(instance, 'cut')}", err=True)
     return int(bool(found.lost) or not found.total)
 
 
@@ -219,11 +222,11 @@ def status(site: str, *, name: str | None, as_json: bool) -> int:
         table.add_row(host.name, host.address, feed, power, "answers" if host.ssh else "silent")
     print_table(table)
     following = (
-        f"drcli lab up --site {site}"
+        hint(instance, "up")
         if not all(host.made for host in found)
-        else f"drcli lab power-on --site {site}"
+        else hint(instance, "power-on")
         if on < len(found)
-        else _recovery(instance)
+        else recovery_hint(instance)
     )
     click.echo(f"lab {instance.name}: {on} of {len(found)} hosts are on. Next: {following}")
     return int(ssh < len(found))

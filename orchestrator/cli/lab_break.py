@@ -7,7 +7,14 @@ import json
 import click
 from rich.table import Table
 
-from orchestrator.cli.lab_shared import NAME, SITE, load_lab, print_table, progress
+from orchestrator.cli.lab_shared import (
+    NAME,
+    SITE,
+    load_lab,
+    print_table,
+    progress,
+    recovery_hint,
+)
 from orchestrator.lab import power
 from orchestrator.lab.breaking import Breaker
 from orchestrator.lab.broken import Broken, read_broken
@@ -69,7 +76,7 @@ def break_(  # noqa: PLR0913 -- one for each option
     click.echo(f"{fault}: taken back" if undo else f"{fault}: {chosen.explains}")
     for line in done:
         click.echo(f"  {line}")
-    click.echo(f"Next: drcli recover --site {site}")
+    click.echo(f"Next: {recovery_hint(instance)}")
 
 
 def _list(site: str, name: str | None, *, as_json: bool) -> None:

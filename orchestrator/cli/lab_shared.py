@@ -12,6 +12,8 @@ from rich.console import Console
 from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
 from rich.table import Table
 
+from orchestrator.cli.shared_options import typed_place
+from orchestrator.command import command, narrowed
 from orchestrator.lab.definition import Definition, load_definition
 from orchestrator.lab.instance import Instance, require_instance
 from orchestrator.lab.machine import check_root
@@ -37,6 +39,20 @@ def load_lab(site: str, name: str | None) -> tuple[Definition, Instance]:
     project = find_project(None)
     definition, instance = load_definition(project, site), require_instance(project, site, name)
     return up_to(definition, instance.layer), instance
+
+
+def hint(instance: Instance, verb: str, *words: str) -> str:
+    """A command of `drcli lab` on this lab and no other."""
+    return command(
+        "lab", verb, *words, "--site", instance.site, "--name", instance.name, place=typed_place()
+    )
+
+
+def recovery_hint(instance: Instance) -> str:
+    """The command that recovers what there is of the site in this lab, never the site itself."""
+    layers = [instance.layer] if instance.layer else []
+    part = narrowed(instance.site, layers=layers, lab=instance.name)
+    return command("recover", *part, place=typed_place())
 
 
 def print_table(table: Table) -> None:

@@ -3,15 +3,15 @@
 from __future__ import annotations
 
 import json
-import shlex
 from collections.abc import Iterator
 from pathlib import Path
 
 import click
 
 from orchestrator.cli.ansible_options import vault_options, vault_passwords
-from orchestrator.cli.shared_options import from_option, json_option, selection_options
+from orchestrator.cli.shared_options import from_option, json_option, selection_options, typed_place
 from orchestrator.cli.wiring import load
+from orchestrator.command import command, narrowed
 from orchestrator.console import Console
 from orchestrator.errors import InputError, join_errors, noting
 from orchestrator.plan import Component, Plan, make_plan
@@ -47,7 +47,8 @@ def validate(
         console.line(f"inventories/{name}/site.yml: {told}")
     if errors:
         raise join_errors(errors)
-    console.line(f"{len(names)} of {len(names)} sites are ok. Next: drcli plan --site {names[0]}")
+    told = command("plan", "--site", names[0], place=typed_place())
+    console.line(f"{len(names)} of {len(names)} sites are ok. Next: {told}")
 
 
 @click.command()
@@ -91,10 +92,8 @@ def plan(  # noqa: PLR0913 -- one for each option
     for line, style in _lines(made, project):
         console.line(line, style=style)
     console.line(f"Plan hash: {made.hash}", style="dim")
-    chosen = [f"--layer={name}" for name in layers] + [f"--component={name}" for name in components]
-    chosen += [f"--limit={limit}"] * bool(limit) + [f"--from={start}"] * bool(start)
-    command = shlex.join(["drcli", "recover", "--site", site, *chosen])
-    console.line(f"Ready: {_size(made)}. Next: {command}")
+    part = narrowed(site, layers=layers, components=components, limit=limit, start=start)
+    console.line(f"Ready: {_size(made)}. Next: {command('recover', *part, place=typed_place())}")
 
 
 @click.command()

@@ -19,8 +19,9 @@ from orchestrator.cli.shared_options import (
     lab_option,
     selection_options,
     state_dir_option,
+    typed_place,
 )
-from orchestrator.cli.wiring import wire
+from orchestrator.cli.wiring import told, wire
 from orchestrator.console import Console
 from orchestrator.errors import InputError
 from orchestrator.gate import TestinfraGates
@@ -81,14 +82,14 @@ def recover(  # noqa: PLR0913 -- one for each option
         site_lock(folder, site, run=options.run, since=datetime.now(UTC), by=options.by),
         open_journal(folder) as journal,
         signals(options.run) as inbox,
-        Console(as_json=as_json_) as console,
+        Console(as_json=as_json_, place=typed_place(state_dir)) as console,
     ):
         for warning in plan.warnings:
             console.note(f"warning: {warning}")
         playbooks, gates = AnsiblePlaybooks(folder, ansible), TestinfraGates(ansible)
         events = recovery.recover(plan, playbooks, gates, options=options, inbox=inbox)
         with closing(events):
-            for record in events:
+            for record in (told(each, options) for each in events):
                 journal.append(record)  # on disk before the run goes on
                 state = advance(state, record)
                 console.show(record, state)

@@ -8,7 +8,8 @@ from typing import TypeVar
 
 import click
 
-from orchestrator.state_directory import VARIABLE
+from orchestrator.command import Place
+from orchestrator.state_directory import VARIABLE, state_directory
 
 LAB_VARIABLE = "DRCLI_LAB"
 Command = TypeVar("Command", bound=Callable[..., object])
@@ -26,6 +27,15 @@ def state_dir_option(command: Command) -> Command:
 def json_option(command: Command) -> Command:
     """Add --json."""
     return click.option("--json", "as_json_", is_flag=True, help="Print JSON.")(command)
+
+
+def typed_place(state_dir: Path | None = None) -> Place:
+    """Where a person said that project and journal are: what they type next must say it, too."""
+    project = click.get_current_context().find_root().params.get("project")
+    return Place(
+        project=str(Path(project).absolute()) if project else "",
+        state_dir=str(state_directory(state_dir)) if state_dir else "",
+    )
 
 
 def lab_option(command: Command) -> Command:

@@ -11,8 +11,8 @@ import click
 from orchestrator import recovery
 from orchestrator.cli.ansible_options import access_options, build_options
 from orchestrator.cli.person import signals
-from orchestrator.cli.shared_options import json_option, lab_option, selection_options
-from orchestrator.cli.wiring import wire
+from orchestrator.cli.shared_options import json_option, lab_option, selection_options, typed_place
+from orchestrator.cli.wiring import told, wire
 from orchestrator.console import Console
 from orchestrator.errors import MachineError
 from orchestrator.events import Record
@@ -48,10 +48,13 @@ def verify(  # noqa: PLR0913 -- one for each option
         site, lab=lab, layers=layers, components=components, limit=limit, ansible=ansible
     )
     state, seen = RunState(), list[Record]()
-    with signals(options.run) as inbox, Console(as_json=as_json_) as console:
+    with (
+        signals(options.run) as inbox,
+        Console(as_json=as_json_, place=typed_place()) as console,
+    ):
         events = recovery.verify(plan, TestinfraGates(ansible), options=options, inbox=inbox)
         with closing(events):
-            for record in events:
+            for record in (told(each, options) for each in events):
                 seen.append(record)
                 state = advance(state, record)
                 console.show(record, state)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Collection
 from contextlib import suppress
 from dataclasses import replace
 from datetime import UTC, datetime
@@ -9,7 +10,8 @@ from pathlib import Path
 
 import click
 
-from orchestrator.cli.shared_options import json_option, state_dir_option
+from orchestrator.cli.shared_options import json_option, state_dir_option, typed_place
+from orchestrator.command import command
 from orchestrator.console import Console
 from orchestrator.errors import InputError
 from orchestrator.journal import Journal, RunLine, read_journal
@@ -29,18 +31,11 @@ def status(*, site: str | None, state_dir: Path | None, as_json_: bool) -> None:
 
     Example: drcli status --site hosting-a
     """
-    folder, console = state_directory(state_dir), Console(as_json=as_json_)
-    journal = read_journal(folder)
-    lines = _runs(journal, site)
-    if not (journal and lines):
-        _say_none(console, site=site, as_json_=as_json_)
-        return
-    for run in {line.site: line.run for line in lines}.values():
-        state, alive = _look(folder, journal, run)
-        if as_json_:
-            console.json(as_json(state, alive=alive))
-        else:
-            console.status(state, alive=alive)
+    view = _View(state_dir, as_json_=as_json_)
+    for _, state, alive in view.runs(
+        site, lambda lines: {each.site: each for each in lines}.values()
+    ):
+        view.console.status(state, alive=alive)
 
 
 @click.command()
@@ -52,22 +47,19 @@ def runs(*, site: str | None, state_dir: Path | None, as_json_: bool) -> None:
 
     Example: drcli runs --site hosting-a
     """
-    folder, console = state_directory(state_dir), Console(as_json=as_json_)
-    journal = read_journal(folder)
-    lines = _runs(journal, site)
-    if not (journal and lines):
-        _say_none(console, site=site, as_json_=as_json_)
-        return
-    rows = []
-    for line in lines:
-        state, alive = _look(folder, journal, line.run)
-        if as_json_:
-            console.json(as_json(state, alive=alive))
-        began = f"{line.started_at.astimezone():%Y-%m-%d %H:%M:%S}"
-        rows.append([line.run, began, state_line(state, alive=alive)])
-    if not as_json_:
-        console.table(["RUN", "STARTED", "STATE"], rows)
-        console.line(f"{len(lines)} runs. Next: drcli show {lines[-1].run}")
+    view = _View(state_dir, as_json_=as_json_)
+    rows = [
+        (
+            line.run,
+            f"{line.started_at.astimezone():%Y-%m-%d %H:%M:%S}",
+            state_line(state, alive=alive),
+        )
+        for line, state, alive in view.runs(site, lambda lines: lines)
+    ]
+    if rows:
+        view.console.table(["RUN", "STARTED", "STATE"], rows)
+        told = command("show", rows[-1][0], place=view.place)
+        view.console.line(f"{len(rows)} runs. Next: {told}")
 
 
 @click.command()
@@ -82,18 +74,45 @@ def show(*, run: str | None, site: str | None, state_dir: Path | None, as_json_:
 
     Example: drcli show 20260102-120000-1f3a
     """
-    folder, console = state_directory(state_dir), Console(as_json=as_json_)
-    journal = read_journal(folder)
-    lines = _runs(journal, site)
-    chosen = _chosen(lines, run)
-    if not (journal and chosen):
-        _say_none(console, site=site, as_json_=as_json_)
-        return
-    state, alive = _look(folder, journal, chosen)
-    if as_json_:
-        console.json(as_json(state, alive=alive))
-    else:
-        console.details(state, alive=alive)
+    view = _View(state_dir, as_json_=as_json_)
+    for _, state, alive in view.runs(site, lambda lines: _chosen(lines, run)):
+        view.console.details(state, alive=alive)
+
+
+class _View:
+    """The runs of a state directory, and who looks at them."""
+
+    def __init__(self, state_dir: Path | None, *, as_json_: bool) -> None:
+        self.place = typed_place(state_dir)
+        self.console = Console(as_json=as_json_, place=self.place)
+        self._folder, self._json = state_directory(state_dir), as_json_
+
+    def runs(
+        self, site: str | None, pick: Callable[[tuple[RunLine, ...]], Collection[RunLine]]
+    ) -> list[tuple[RunLine, RunState, bool]]:
+        """Each run that is picked, where it stands, and whether it lives.
+
+        With --json they are told here, as is that there is none: nothing is left to tell.
+        """
+        journal = read_journal(self._folder)
+        picked = pick(_runs(journal, site))
+        if not (journal and picked):
+            self._say_none(site)
+            return []
+        looked = []
+        for line in picked:
+            state, alive = _look(self._folder, journal, line)
+            if self._json:
+                self.console.json(as_json(state, alive=alive, place=self.place))
+            else:
+                looked.append((line, state, alive))
+        return looked
+
+    def _say_none(self, site: str | None) -> None:
+        if not self._json:
+            of = f" of {site}" if site else ""
+            told = command("recover", "--site", site or "SITE", place=self.place)
+            self.console.line(f"No run{of} yet. Next: {told}")
 
 
 def _runs(journal: Journal | None, site: str | None) -> tuple[RunLine, ...]:
@@ -116,33 +135,31 @@ def _runs(journal: Journal | None, site: str | None) -> tuple[RunLine, ...]:
     return lines
 
 
-def _look(folder: Path, journal: Journal, run: str) -> tuple[RunState, bool]:
-    """Where a run stands at this moment, and whether its process lives: it has the site's lock."""
-    state = journal.state(run)
-    holder = lock_holder(folder, state.site) if state.site and not state.finished else None
-    if holder is None or holder.run != run or state.started_at is None:
+def _look(folder: Path, journal: Journal, line: RunLine) -> tuple[RunState, bool]:
+    """Where a run stands at this moment, and whether its process lives: it has the site's lock.
+
+    The lock comes first: a run that is in the journal and has it no more has said its last word.
+    """
+    holder = lock_holder(folder, line.site) if line.site else None
+    state = journal.state(line.run)
+    alive = holder is not None and holder.run == line.run and not state.finished
+    if not alive or state.started_at is None:
         return state, False
     so_far = (datetime.now(UTC) - state.started_at).total_seconds()
     return replace(state, elapsed=max(state.elapsed, so_far)), True
 
 
-def _chosen(lines: tuple[RunLine, ...], wanted: str | None) -> str | None:
+def _chosen(lines: tuple[RunLine, ...], wanted: str | None) -> tuple[RunLine, ...]:
     """The run that has `wanted` in its id and is the only one; without it the last, if any.
 
     Raises:
         InputError: none has, or several have.
     """
     if wanted is None:
-        return lines[-1].run if lines else None
-    found = [line.run for line in lines if line.run == wanted]
-    found = found or [line.run for line in lines if wanted in line.run]
+        return lines[-1:]
+    found = tuple(line for line in lines if line.run == wanted)
+    found = found or tuple(line for line in lines if wanted in line.run)
     if len(found) == 1:
-        return found[0]
+        return found
     many = f"{len(found)} runs have {wanted!r} in their id" if found else f"no run {wanted!r}"
     raise InputError(many, hint="List them: drcli runs")
-
-
-def _say_none(console: Console, *, site: str | None, as_json_: bool) -> None:
-    if not as_json_:
-        of = f" of {site}" if site else ""
-        console.line(f"No run{of} yet. Next: drcli recover --site {site or 'SITE'}")

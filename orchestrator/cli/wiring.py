@@ -10,6 +10,7 @@ from pathlib import Path
 
 from orchestrator.cli.person import person
 from orchestrator.errors import InputError, join_errors, noting
+from orchestrator.events import Record, RunStarted
 from orchestrator.inventory import Inventory, Passwords, load_inventory
 from orchestrator.plan import DEFAULT_PARALLEL, Plan, make_plan
 from orchestrator.project import find_project, site_folder
@@ -51,11 +52,13 @@ def wire(  # noqa: PLR0913 -- one for each option, by name
     )
     hosts_file = inventory.paths[0]
     files: tuple[Path, ...] = (hosts_file,)
+    lab_name = ""
     has_lab = (hosts_file.parent / "lab" / "lab.yml").is_file()
     if lab or (has_lab and not _says_how_to_reach(inventory)):
-        from orchestrator.lab.instance import overlay  # noqa: PLC0415 -- for a lab alone
+        from orchestrator.lab.instance import require_instance  # noqa: PLC0415 -- for a lab alone
 
-        files = (hosts_file, overlay(project, name, lab))
+        instance = require_instance(project, name, lab)
+        files, lab_name = (hosts_file, instance.hosts_file), instance.name
     options = RunOptions(
         run=f"{datetime.now(UTC):%Y%m%d-%H%M%S}-{secrets.token_hex(2)}",
         project=project,
@@ -64,6 +67,7 @@ def wire(  # noqa: PLR0913 -- one for each option, by name
         selected=components,
         limit=limit,
         start=start,
+        lab=lab_name,
         check=ansible.check,
         max_parallel=site.max_parallel or DEFAULT_PARALLEL,
         by=person(),
@@ -71,6 +75,13 @@ def wire(  # noqa: PLR0913 -- one for each option, by name
         pid=os.getpid(),
     )
     return plan, options
+
+
+def told(record: Record, options: RunOptions) -> Record:
+    """The record as it is kept and shown: a run's first says whose hosts it is about to touch."""
+    if not isinstance(record.event, RunStarted):
+        return record
+    return record.model_copy(update={"event": record.event.model_copy(update={"lab": options.lab})})
 
 
 def load(project: Path, name: str, *, vault: Passwords = ()) -> tuple[Site, Inventory]:

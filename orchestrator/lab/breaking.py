@@ -10,6 +10,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
+from orchestrator.command import command, narrowed
 from orchestrator.errors import InputError
 from orchestrator.lab import power, store
 from orchestrator.lab.access import archive, host_keys
@@ -79,9 +80,10 @@ class Breaker:
             InputError: the fault says no way back: a recovery repairs it.
         """
         if not fault.has_undo:
+            where = narrowed(self.definition.site, lab=self.instance.name)
             raise InputError(
                 f"the fault {fault.name} has no undo: a recovery repairs it",
-                hint=f"drcli recover --site {self.definition.site}, or drcli lab reset",
+                hint=f"{command('recover', *where)}, or drcli lab reset",
             )
         hosts = self._hosts(fault.hosts)
         broken = read_broken(self.instance).take_back(fault.name, fault.hosts)

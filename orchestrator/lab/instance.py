@@ -107,7 +107,7 @@ def all_instances() -> list[Instance]:
 
 
 def require_instance(project: Path, site: str, name: str | None = None) -> Instance:
-    """The instance that is up.
+    """The instance that is up; its `hosts_file` is for Ansible, after the site's own inventory.
 
     Raises:
         MachineError: it is not.
@@ -126,16 +126,6 @@ def require_instance(project: Path, site: str, name: str | None = None) -> Insta
             hint=f"Choose another --name, or: drcli lab down --name {wanted}",
         )
     return found
-
-
-def overlay(project: Path, site: str, name: str | None = None) -> Path:
-    """The inventory to give Ansible after the site's own, so that it reaches the lab's hosts.
-
-    Raises:
-        MachineError: that lab is not up.
-        InputError: the lab of that name is another site's.
-    """
-    return require_instance(project, site, name).hosts_file
 
 
 def make_instance(project: Path, site: str, name: str, *, layer: str | None = None) -> Instance:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shlex
 
 import pytest
 
@@ -44,6 +45,18 @@ def test_limit_recovers_and_proves_its_hosts_and_claims_no_more(project, drcli):
     assert "--limit db2" in last_line(again)
 
 
+def test_the_next_command_as_it_is_told_touches_nothing_that_was_left_out(project, drcli):
+    playbook = project / "playbooks/storage/volumes.yml"
+    whole = playbook.read_text()
+    playbook.write_text(whole.replace("content: up", 'content: "{{ nowhere }}"'))
+    run(drcli, project, "--component", "volumes", "--limit", "all:!db2", code=1)
+    _, _, told = last_line(drcli("show", cwd=project)).partition("Next: drcli ")
+    playbook.write_text(whole)
+    done = drcli(*shlex.split(told), cwd=project)
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert marks(project) == {"volumes-db1"}
+
+
 def test_a_limit_may_exclude(project, drcli):
     run(drcli, project, "--layer", "storage", "--limit", "all:!db2")
     assert marks(project) == {"volumes-db1"}
@@ -71,7 +84,7 @@ def test_the_plan_shows_what_a_limit_and_a_beginning_leave(project, drcli):
     done = run(drcli, project, "--limit", "r1:db2", "--from", "volumes", command="plan")
     assert "r1  its gate alone" in done.stdout
     assert "imaging has no host in --limit r1:db2: it is left out" in done.stderr
-    assert last_line(done).endswith("drcli recover --site room-a --limit=r1:db2 --from=volumes")
+    assert last_line(done).endswith("drcli recover --site room-a --limit r1:db2 --from volumes")
 
 
 def test_from_begins_there_when_what_comes_before_is_up(project, drcli):

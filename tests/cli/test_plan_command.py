@@ -43,7 +43,7 @@ def test_the_next_command_keeps_the_selection(make_project, drcli):
     done = drcli("plan", "--site", "room-a", *options, cwd=make_project(LAYERS))
     assert done.stdout.splitlines()[-1] == (
         "Ready: 1 components on 1 hosts. Next: drcli recover --site room-a "
-        "--layer=network --component=dns"
+        "--layer network --component dns"
     )
 
 

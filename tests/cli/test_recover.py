@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shlex
 from xml.etree import ElementTree as ET
 
 import pytest
@@ -51,6 +52,29 @@ def test_a_red_gate_fails_its_component_and_nothing_above_starts(make_project, d
     assert "test_routes on img1: failed" in show
     assert "assert 2 == 3" in show
     assert show.rstrip().endswith("Next: drcli recover --site room-a")
+
+
+def test_what_is_told_next_works_from_where_project_and_journal_had_to_be_named(
+    make_project, drcli, tmp_path
+):
+    project = make_project(ONE)
+    playbook = project / "playbooks/network/routing.yml"
+    whole = playbook.read_text()
+    playbook.write_text(whole.replace("content: up", 'content: "{{ nowhere }}"'))
+    (tmp_path / "elsewhere").mkdir()
+
+    def typed(words, code=0):
+        done = drcli(*words, cwd=tmp_path / "elsewhere")
+        assert done.returncode == code, done.stdout + done.stderr
+        return shlex.split(done.stdout.rpartition("Next: drcli ")[2])
+
+    journal = ["--state-dir", "a journal"]
+    show = typed(["--project", "../project", "recover", "--site", "room-a", *journal], code=1)
+    again = typed(show)
+    playbook.write_text(whole)
+    verify = typed(again)
+    assert (verify[2], typed(verify)[2]) == ("verify", "status")
+    assert marks(project) == {"routing-img1"}
 
 
 def test_a_playbook_that_fails_is_shown_with_task_host_and_message(make_project, drcli):

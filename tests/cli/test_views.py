@@ -11,10 +11,13 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import pytest
+from click.testing import CliRunner
 from engine import FakeGates, FakePlaybooks, options, plan_of, run_to_end
 
+from orchestrator.cli import views
+from orchestrator.cli.main import main
 from orchestrator.events import PlaybookOutcome, PlaybookStarted
-from orchestrator.journal import open_journal
+from orchestrator.journal import Journal, open_journal
 from orchestrator.site_lock import site_lock
 
 DRCLI = Path(sys.executable).with_name("drcli")
@@ -23,12 +26,13 @@ GRAPH = {"routing": (), "dns": ("routing",), "portal": ("dns",)}
 
 def drcli(state, *words, code=0, cwd=None):
     done = subprocess.run(
-        [DRCLI, *words, "--state-dir", state],
+        [DRCLI, *words],
         capture_output=True,
         text=True,
         check=False,
         timeout=60,
         cwd=cwd,
+        env={**os.environ, "DRCLI_STATE_DIR": str(state)},
     )
     assert done.returncode == code, done.stderr
     return done.stdout if code == 0 else done.stderr
@@ -136,6 +140,20 @@ def test_a_site_that_neither_journal_nor_project_knows_is_misspelt(failed, view)
     assert "hint: " in said
 
 
+@pytest.mark.parametrize(
+    "words", [["status"], ["runs"], ["show"], ["status", "--json"]], ids=" ".join
+)
+def test_the_next_command_finds_the_journal_that_was_named(failed, words):
+    out = drcli(failed / "another", *words, "--state-dir", failed)
+    told = json.loads(out)["next"] if "--json" in words else out.partition("Next: ")[2].strip()
+    assert told.endswith(f" --state-dir {failed}")
+
+
+def test_where_there_is_no_run_yet_the_first_is_for_the_journal_that_was_named(state):
+    out = drcli(state / "another", "status", "--state-dir", state)
+    assert out.endswith(f"Next: drcli recover --site SITE --state-dir {state}\n")
+
+
 def test_a_site_of_the_project_that_has_no_run_yet_is_known(state):
     assert "No run of hosting-a yet" in drcli(state, "status", "--site", "hosting-a")
 
@@ -175,3 +193,30 @@ def test_of_a_run_under_way_the_time_goes_on_though_nothing_is_told(cut_off):
         out = drcli(cut_off, "status", "--site", "lab-a")
     assert "lab-a: running for 10 min" in out
     assert out.endswith("Next: drcli status --site lab-a\n")
+
+
+def test_a_run_that_ends_while_it_is_looked_at_is_not_told_as_killed(state, monkeypatch):
+    *begun, end = run_to_end(plan_of(GRAPH), FakePlaybooks(), FakeGates(green=set(GRAPH)))
+    lock = site_lock(state, "lab-a", run="r1", since=datetime.now(UTC), by="ada")
+    lock.__enter__()
+    write(state, begun)
+    over = []
+
+    def ends(look):
+        """Let the run come to its good end right after the first look at journal or lock."""
+
+        def looked(*words):
+            found = look(*words)
+            if not over:
+                over.append(True)
+                write(state, [end])
+                lock.__exit__(None, None, None)
+            return found
+
+        return looked
+
+    monkeypatch.setattr(Journal, "state", ends(Journal.state))
+    monkeypatch.setattr(views, "lock_holder", ends(views.lock_holder))
+    out = CliRunner().invoke(main, ["status", "--state-dir", str(state)]).output
+    assert over
+    assert "its process is gone" not in out

@@ -11,7 +11,13 @@ from orchestrator.errors import InputError, MachineError
 from orchestrator.lab import instance as module
 from orchestrator.lab.access import overlay_text
 from orchestrator.lab.definition import Definition, LabFile, LabHost
-from orchestrator.lab.instance import Instance, default_name, folder_of, free_subnet, overlay
+from orchestrator.lab.instance import (
+    Instance,
+    default_name,
+    folder_of,
+    free_subnet,
+    require_instance,
+)
 from orchestrator.lab.network import _cable, _data_ports, _hardware, _port
 
 MADE = datetime(2026, 1, 1, tzinfo=UTC)
@@ -102,7 +108,7 @@ def test_a_host_that_is_not_in_a_part_of_a_site_is_looked_for_in_the_lab_and_now
 
 def test_a_lab_that_is_not_up_is_said_with_its_mend(labs):
     with pytest.raises(MachineError) as caught:
-        overlay(Path("/p"), "tiny", "one")
+        require_instance(Path("/p"), "tiny", "one")
     assert caught.value.hint == "As root: drcli lab up --site tiny --name one"
 
 
@@ -110,6 +116,6 @@ def test_a_lab_of_another_site_is_not_taken_for_this_ones(labs):
     (labs / "one").mkdir()
     (labs / "one" / "instance.json").write_text(ONE.model_dump_json())
     (labs / "one" / "hosts.yml").touch()
-    assert overlay(Path("/p"), "tiny", "one") == labs / "one" / "hosts.yml"
+    assert require_instance(Path("/p"), "tiny", "one") == ONE
     with pytest.raises(InputError, match="one of tiny"):
-        overlay(Path("/p"), "other", "one")
+        require_instance(Path("/p"), "other", "one")

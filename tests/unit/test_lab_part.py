@@ -3,13 +3,18 @@
 from __future__ import annotations
 
 import json
+from types import SimpleNamespace
 
 import pytest
 from click.testing import CliRunner
 
 from orchestrator.cli.lab import lab
 from orchestrator.errors import InputError
+from orchestrator.lab.breaking import Breaker
+from orchestrator.lab.broken import Broken
 from orchestrator.lab.definition import load_definition
+from orchestrator.lab.hosts import HostStatus
+from orchestrator.lab.instance import Instance
 from orchestrator.lab.part import layers_of, up_to
 
 LAYERS = {"network": "routers", "storage": "databases", "applications": "portals"}
@@ -75,6 +80,41 @@ def test_a_layer_that_the_site_has_not_is_refused_with_those_there_are(whole):
 def test_a_host_above_the_part_is_said_to_be_absent(whole):
     with pytest.raises(InputError, match="db1 is not in this lab, which ends with the layer net"):
         up_to(whole, "network").host("db1")
+
+
+def test_what_is_to_be_typed_next_is_for_this_lab_and_no_other(whole, tmp_path, monkeypatch):
+    made = Instance(
+        name="net",
+        site="room",
+        project=tmp_path,
+        subnet="10.78.3.0/24",
+        short="a1b2c3",
+        made="2026-01-01T00:00:00Z",
+        layer="network",
+    )
+    off = {"made": True, "on": False, "ssh": False, "outside": False, "feed": "A"}
+    host = HostStatus(name="r1", address="10.78.3.11", **off)
+    monkeypatch.setattr("orchestrator.lab.lab_lock.LABS", tmp_path)
+    monkeypatch.setattr("orchestrator.cli.lab.load_lab", lambda *_: (whole, made))
+    monkeypatch.setattr("orchestrator.cli.lab.power.power_on", lambda *_, **__: whole.hosts[:1])
+    monkeypatch.setattr("orchestrator.cli.lab.power.cut_hosts", lambda *_: whole.hosts[:1])
+    monkeypatch.setattr("orchestrator.cli.lab.power.require_made", lambda *_: None)
+    monkeypatch.setattr("orchestrator.cli.lab.lab_hosts.status", lambda *_: [host])
+    broken = Broken(off={"r1": "stays-off"})
+    monkeypatch.setattr("orchestrator.cli.lab.read_broken", lambda _: broken)
+
+    def said(*words):
+        return CliRunner().invoke(lab, [*words, "--site", "room", "--name", "net"]).output
+
+    assert "Next: drcli lab power-on --site room --name net\n" in said("cut", "--hosts", "r1")
+    assert "Next: drcli lab power-on --site room --name net\n" in said("status")
+    booted = said("power-on")
+    assert "drcli lab break stays-off --undo --site room --name net\n" in booted
+    assert "Next: drcli recover --site room --layer network --lab net\n" in booted
+    breaker = Breaker(definition=whole, instance=made, prelude="", tell=print)
+    with pytest.raises(InputError) as caught:
+        breaker.take_back(SimpleNamespace(name="mended-by-a-recovery", has_undo=False))
+    assert caught.value.hint.startswith("drcli recover --site room --lab net, ")
 
 
 def test_a_lab_that_ends_elsewhere_is_not_taken_for_the_one_that_was_asked_for(

@@ -7,6 +7,7 @@ from datetime import UTC, datetime
 
 import pytest
 
+from orchestrator.command import next_command
 from orchestrator.events import (
     CheckFinished,
     CheckOutcome,
@@ -40,7 +41,6 @@ from orchestrator.report import (
     evidence,
     exit_code,
     hosts_line,
-    next_command,
     state_line,
     summary,
     timeline,
@@ -55,10 +55,8 @@ COMPONENTS = (
 OBSERVE, VERIFY = GatePurpose.OBSERVE, GatePurpose.VERIFY
 
 
-def after(*events, gates_only=False):
-    started = RunStarted(
-        site="lab-a", plan_hash="0" * 64, components=COMPONENTS, by="ada", gates_only=gates_only
-    )
+def after(*events, **given):
+    started = RunStarted(site="lab-a", plan_hash="0" * 64, components=COMPONENTS, by="ada", **given)
     return fold(
         Record(run="r1", seq=seq, at=NOON, elapsed=float(seq), event=event)
         for seq, event in enumerate((started, *events), 1)
@@ -192,6 +190,82 @@ def test_a_verification_that_was_interrupted_is_begun_again():
     assert next_command(state) == "drcli verify --site lab-a"
 
 
+PART = {"layers": ("network",), "selected": ("dns", "time"), "limit": "all:!r1", "start": "dns"}
+NARROWED = "--site lab-a --layer network --component dns --component time --limit 'all:!r1'"
+
+
+@pytest.mark.parametrize(
+    ("events", "given", "command"),
+    [
+        ((FAILED, NOT_RECOVERED), {}, f"recover {NARROWED} --from dns"),
+        ((PLAYBOOK,), {}, f"recover {NARROWED} --from dns"),
+        ((HELD, NOT_RECOVERED), {}, f"recover {NARROWED} --from dns --approve database"),
+        ((ended(RunOutcome.RECOVERED),), {}, f"verify {NARROWED}"),
+        ((ended(RunOutcome.INTERRUPTED),), {"gates_only": True}, f"verify {NARROWED}"),
+        ((ended(RunOutcome.DRY_RUN_ENDED_WELL),), {}, f"recover {NARROWED} --from dns"),
+    ],
+    ids=["failed", "killed", "held", "recovered", "verify interrupted", "dry run"],
+)
+def test_the_next_command_means_no_more_than_the_run_did(events, given, command):
+    state = after(*events, **PART, **given)
+    assert next_command(state, shown=True) == f"drcli {command}"
+
+
+@pytest.mark.parametrize(
+    "events",
+    [(FAILED, ended(RunOutcome.DRY_RUN_FAILED)), (ended(RunOutcome.INTERRUPTED),), (PLAYBOOK,)],
+    ids=["failed", "interrupted", "killed"],
+)
+def test_after_a_dry_run_that_did_not_end_well_comes_a_dry_run(events):
+    state = after(*events, dry_run=True)
+    assert next_command(state, shown=True) == "drcli recover --site lab-a --check"
+
+
+@pytest.mark.parametrize(
+    ("outcome", "given", "line"),
+    [
+        ("recovered", {"selected": ("dns",)}, "recovered dns, database only in 2.0 s"),
+        ("recovered", {"layers": ("network",)}, "recovered layer network only in 2.0 s"),
+        (
+            "not_recovered",
+            {"layers": ("network", "storage"), "limit": "db1"},
+            "NOT recovered layers network, storage on ns1, ns2, db1 only after 2.0 s",
+        ),
+        ("recovered", {"limit": "all"}, "recovered on ns1, ns2, db1 only in 2.0 s"),
+        (
+            "verified",
+            {"selected": ("dns",), "layers": ("network",)},
+            "verified dns, database only in 2.0 s: every gate that ran is green",
+        ),
+        ("dry_run_ended_well", {"selected": ("dns",)}, "dry run of dns, database only: "),
+        ("dry_run_ended_well", {"limit": "all"}, "dry run on ns1, ns2, db1 only: "),
+        ("dry_run_failed", {"layers": ("network",)}, "dry run of layer network only FAILED: "),
+    ],
+)
+def test_a_run_of_a_part_does_not_speak_for_the_site(outcome, given, line):
+    state = after(ended(RunOutcome(outcome)), **given)
+    assert state_line(state).startswith(f"lab-a: {line}")
+
+
+@pytest.mark.parametrize(
+    ("events", "alive", "line"),
+    [
+        ((PLAYBOOK,), True, "dry run under way for 2.0 s: dns recovering"),
+        ((PLAYBOOK,), False, "dry run interrupted after 2.0 s, its process is gone: "),
+        ((ended(RunOutcome.INTERRUPTED, "SIGINT"),), False, "dry run interrupted after 2.0 s (SIG"),
+    ],
+    ids=["under way", "killed", "interrupted"],
+)
+def test_a_dry_run_is_called_one_however_it_stands(events, alive, line):
+    assert state_line(after(*events, dry_run=True), alive=alive).startswith(f"lab-a: {line}")
+
+
+def test_json_says_what_the_run_was_narrowed_to():
+    content = as_json(after(**PART), alive=False)
+    assert (content["layers"], content["selected"]) == (["network"], ["dns", "time"])
+    assert (content["limit"], content["from"]) == ("all:!r1", "dns")
+
+
 @pytest.mark.parametrize(
     ("events", "line"),
     [
@@ -215,6 +289,19 @@ def test_a_verification_that_was_interrupted_is_begun_again():
 )
 def test_a_component_in_one_line(events, line):
     assert summary(after(*events).components["dns"]) == line
+
+
+SEEN_RED = (
+    GateStarted(component="dns", purpose=GatePurpose.RECHECK, attempt=1),
+    *tuple(gate(GatePurpose.RECHECK))[-1:],
+)
+
+
+def test_what_was_seen_red_again_is_not_told_as_up_and_no_more():
+    state = after(*PROVEN, *SEEN_RED)
+    assert summary(state.components["dns"]) == "4 of 4 checks passed, but red when looked at again"
+    assert state_line(state).endswith("1 verified; 1 not started; seen red again: dns")
+    assert as_json(state, alive=False)["components"][0]["red_again"]
 
 
 def lines(state, name="dns"):

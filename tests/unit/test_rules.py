@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import random
 import threading
 from dataclasses import replace
@@ -12,9 +13,10 @@ from engine import PATIENCE, FakeGates, FakePlaybooks, options, plan_of, run_to_
 from pydantic import ValidationError
 from simulation import Process, World
 
+from orchestrator.console import Console
 from orchestrator.events import GatePurpose, HostStats, PlaybookOutcome, RunOutcome
 from orchestrator.inbox import Inbox
-from orchestrator.report import exit_code, state_line
+from orchestrator.report import as_json, evidence, exit_code, state_line, summary
 from orchestrator.run import Clock
 from orchestrator.site import Component
 from orchestrator.site_types import written
@@ -131,7 +133,33 @@ def test_until_then_it_is_held_and_its_gate_is_repeated(time):
     assert looks.count(GatePurpose.OBSERVE) == 11
     told = fold(records[: records_until(records, waited[0])])
     assert told.components["database"].state is ComponentState.HELD
-    assert "goes on in 600 s" in told.components["database"].reason
+    assert "db2 is away" in told.components["database"].reason
+    said = summary(told.components["database"], alive=True)
+    assert said.startswith("by the site's rule `allow_async: after 10m` it goes on in 600 s; ")
+
+
+def test_killed_while_it_waits_by_the_rule_it_was_under_way_and_does_not_go_on(time):
+    records, _, _ = run(time)
+    state = fold(records[: records_until(records, events(records, "rule_awaited")[0])])
+    line = state_line(state)
+    assert "its process is gone: database held cut short; 1 not started" in line
+    assert "held: database" not in line
+    assert state_line(state, alive=True).endswith("database held; 1 not started")
+    said = summary(state.components["database"])
+    assert (
+        said == "waited by the site's rule `allow_async: after 10m`; playbook failed; db2 is away"
+    )
+    assert (0, said) in evidence(state.components["database"], alive=False)
+    assert as_json(state, alive=False)["components"][0]["reason"] == said
+
+
+def test_a_person_is_told_of_the_wait_in_the_table_and_in_json(time):
+    records, _, _ = run(time)
+    upto = records[: records_until(records, events(records, "rule_awaited")[0])]
+    out = io.StringIO()
+    Console(out=out).status(fold(upto), alive=False)
+    assert "cut short held" in out.getvalue()
+    assert "it goes on in 600 s" in as_json(fold(upto), alive=True)["components"][0]["reason"]
 
 
 def test_by_the_rule_a_dark_host_is_for_the_gate_to_judge(time):

@@ -181,6 +181,28 @@ def test_a_gate_that_is_repeated_leaves_what_is_known():
         assert getattr(after, name) == getattr(before, name)
 
 
+UP = (PLAYBOOK, gate_started(VERIFY), gate_finished(VERIFY, green=True))
+UP += (ComponentVerified(component="dns"),)
+
+
+@pytest.mark.parametrize(
+    ("later", "red"),
+    [
+        ((), False),
+        (recheck(green=False), True),
+        (recheck(green=False) + recheck(green=False), True),
+        (recheck(green=False) + recheck(green=True), False),
+        ((*recheck(green=False), TURNED_RED), False),
+        (recheck(green=False, reasons=("stopped",)), False),
+        (recheck(green=False, reasons=("stopped before it started",)), False),
+        (recheck(green=False) + recheck(green=False, reasons=("stopped",)), True),
+    ],
+    ids=["none", "once", "twice", "green since", "decided", "stopped", "not begun", "kept"],
+)
+def test_a_red_look_at_what_is_up_is_known_until_a_green_one_or_a_verdict(later, red):
+    assert dns_after(*UP, *later).red_again is red
+
+
 def test_what_turned_red_or_is_held_back_waits_and_says_why():
     up = (PLAYBOOK, ComponentVerified(component="dns"))
     red = dns_after(*up, TURNED_RED)

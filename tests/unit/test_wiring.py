@@ -3,11 +3,16 @@
 from __future__ import annotations
 
 import sys
-from types import ModuleType
+from datetime import UTC, datetime
+from types import ModuleType, SimpleNamespace
 
 import pytest
 
-from orchestrator.cli.wiring import wire
+from orchestrator.cli.wiring import told, wire
+from orchestrator.command import next_command
+from orchestrator.events import Record, RunStarted
+from orchestrator.report import state_line
+from orchestrator.state import fold
 
 LAYERS = {"network": [{"name": "routing", "hosts": "routers"}]}
 BARE = "all: {children: {routers: {hosts: {r1: , r2: }}}}"
@@ -20,11 +25,11 @@ def wired(make_project, monkeypatch):
     asked = []
     instance = ModuleType("orchestrator.lab.instance")
 
-    def overlay(project, site, name):
+    def require_instance(project, site, name):
         asked.append((site, name))
-        return project / "overlay.yml"
+        return SimpleNamespace(name=name or "own", hosts_file=project / f"{name or 'own'}.yml")
 
-    instance.overlay = overlay
+    instance.require_instance = require_instance
     monkeypatch.setitem(sys.modules, "orchestrator.lab.instance", instance)
 
     def files(hosts, *, has_lab=True, lab=None):
@@ -44,7 +49,7 @@ def test_hosts_that_say_how_they_are_reached_are_the_site_s_own(wired):
 
 
 def test_hosts_that_say_nothing_are_those_of_the_lab_of_the_site(wired):
-    assert wired(BARE) == (["hosts.yml", "overlay.yml"], [("room-a", None)])
+    assert wired(BARE) == (["hosts.yml", "own.yml"], [("room-a", None)])
 
 
 def test_without_a_lab_hosts_that_say_nothing_are_reached_by_their_name(wired):
@@ -52,7 +57,30 @@ def test_without_a_lab_hosts_that_say_nothing_are_reached_by_their_name(wired):
 
 
 def test_a_lab_that_is_named_is_meant_whatever_the_hosts_say(wired):
-    assert wired(OWN, lab="mine") == (["hosts.yml", "overlay.yml"], [("room-a", "mine")])
+    assert wired(OWN, lab="mine") == (["hosts.yml", "mine.yml"], [("room-a", "mine")])
+
+
+@pytest.mark.parametrize(
+    ("hosts", "lab", "title"),
+    [(OWN, "mine", "room-a (lab mine)"), (BARE, None, "room-a (lab own)"), (OWN, None, "room-a")],
+    ids=["named", "the checkout's own", "none"],
+)
+def test_the_next_command_reaches_the_hosts_that_the_run_did(wired, hosts, lab, title):
+    wired(hosts)
+    part = {"layers": (), "components": ()}
+    _, options = wire("room-a", lab=lab, **part)
+    started = RunStarted(site="room-a", plan_hash="0", components=())
+    record = Record(run="r1", seq=1, at=datetime.now(UTC), elapsed=0.0, event=started)
+    state = fold([told(record, options)])
+    assert state_line(state).startswith(f"{title}: ")
+    words = next_command(state).split()
+    typed = words[words.index("--lab") + 1] if "--lab" in words else None
+    assert wire("room-a", lab=typed, **part)[1].inventory == options.inventory
+
+
+def test_a_journal_from_before_labs_were_named_in_it_is_read():
+    old = {"kind": "run_started", "site": "room-a", "plan_hash": "0", "components": []}
+    assert RunStarted.model_validate(old).lab == ""
 
 
 def test_a_run_is_told_what_was_asked_for_and_has_an_id_of_its_own(make_project, monkeypatch):
