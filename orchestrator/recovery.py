@@ -292,6 +292,7 @@ def _run_started(plan: Plan, run: Run) -> RunStarted:
         limit=options.limit,
         start=options.start,
         dry_run=options.check,
+        lab=options.lab,
     )
 
 

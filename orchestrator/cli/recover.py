@@ -21,7 +21,7 @@ from orchestrator.cli.shared_options import (
     state_dir_option,
     typed_place,
 )
-from orchestrator.cli.wiring import told, wire
+from orchestrator.cli.wiring import wire
 from orchestrator.console import Console
 from orchestrator.errors import InputError
 from orchestrator.gate import TestinfraGates
@@ -89,7 +89,7 @@ def recover(  # noqa: PLR0913 -- one for each option
         playbooks, gates = AnsiblePlaybooks(folder, ansible), TestinfraGates(ansible)
         events = recovery.recover(plan, playbooks, gates, options=options, inbox=inbox)
         with closing(events):
-            for record in (told(each, options) for each in events):
+            for record in events:
                 journal.append(record)  # on disk before the run goes on
                 state = advance(state, record)
                 console.show(record, state)

@@ -12,7 +12,7 @@ from orchestrator import recovery
 from orchestrator.cli.ansible_options import access_options, build_options
 from orchestrator.cli.person import signals
 from orchestrator.cli.shared_options import json_option, lab_option, selection_options, typed_place
-from orchestrator.cli.wiring import told, wire
+from orchestrator.cli.wiring import wire
 from orchestrator.console import Console
 from orchestrator.errors import MachineError
 from orchestrator.events import Record
@@ -54,7 +54,7 @@ def verify(  # noqa: PLR0913 -- one for each option
     ):
         events = recovery.verify(plan, TestinfraGates(ansible), options=options, inbox=inbox)
         with closing(events):
-            for record in (told(each, options) for each in events):
+            for record in events:
                 seen.append(record)
                 state = advance(state, record)
                 console.show(record, state)

@@ -10,7 +10,6 @@ from pathlib import Path
 
 from orchestrator.cli.person import person
 from orchestrator.errors import InputError, join_errors, noting
-from orchestrator.events import Record, RunStarted
 from orchestrator.inventory import Inventory, Passwords, load_inventory
 from orchestrator.plan import DEFAULT_PARALLEL, Plan, make_plan
 from orchestrator.project import find_project, site_folder
@@ -75,13 +74,6 @@ def wire(  # noqa: PLR0913 -- one for each option, by name
         pid=os.getpid(),
     )
     return plan, options
-
-
-def told(record: Record, options: RunOptions) -> Record:
-    """The record as it is kept and shown: a run's first says whose hosts it is about to touch."""
-    if not isinstance(record.event, RunStarted):
-        return record
-    return record.model_copy(update={"event": record.event.model_copy(update={"lab": options.lab})})
 
 
 def load(project: Path, name: str, *, vault: Passwords = ()) -> tuple[Site, Inventory]:

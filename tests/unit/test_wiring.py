@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 import sys
-from datetime import UTC, datetime
+from contextlib import closing
 from types import ModuleType, SimpleNamespace
 
 import pytest
+from engine import FakeGates
 
-from orchestrator.cli.wiring import told, wire
+from orchestrator.cli.wiring import wire
 from orchestrator.command import next_command
-from orchestrator.events import Record, RunStarted
+from orchestrator.events import RunStarted
+from orchestrator.recovery import verify
 from orchestrator.report import state_line
 from orchestrator.state import fold
 
@@ -68,10 +70,9 @@ def test_a_lab_that_is_named_is_meant_whatever_the_hosts_say(wired):
 def test_the_next_command_reaches_the_hosts_that_the_run_did(wired, hosts, lab, title):
     wired(hosts)
     part = {"layers": (), "components": ()}
-    _, options = wire("room-a", lab=lab, **part)
-    started = RunStarted(site="room-a", plan_hash="0", components=())
-    record = Record(run="r1", seq=1, at=datetime.now(UTC), elapsed=0.0, event=started)
-    state = fold([told(record, options)])
+    plan, options = wire("room-a", lab=lab, **part)
+    with closing(verify(plan, FakeGates(), options=options)) as records:
+        state = fold([next(records)])
     assert state_line(state).startswith(f"{title}: ")
     words = next_command(state).split()
     typed = words[words.index("--lab") + 1] if "--lab" in words else None
