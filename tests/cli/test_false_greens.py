@@ -164,6 +164,12 @@ def test_a_host_that_the_inventory_does_not_know(site):
     assert "not in" in red(site.check(PASSING, hosts=("h1", "h9")))
 
 
+def test_a_group_that_is_written_twice_is_refused_by_playbook_and_gate(site):
+    site.inventory.write_text("servers: {hosts: {h1: }}\nservers: {hosts: {h2: }}\n")
+    assert "duplicate mapping key 'servers'" in failed(site.play(DEBUG, hosts=("h2",)))
+    assert "duplicate mapping key 'servers'" in red(site.check(PASSING, hosts=("h2",)))
+
+
 def test_a_gate_that_names_a_group_which_does_not_exist_runs_on_its_components_hosts(site):
     result = site.check('testinfra_hosts = ["ansible://nosuch"]\n' + PASSING)
     assert result.green
