@@ -433,6 +433,20 @@ def test_an_observation_looks_at_a_host_that_is_gone_first(site, monkeypatch):
     assert [(c.host, c.outcome) for c in result.checks] == [("s2", CheckOutcome.UNREACHABLE)]
 
 
+@pytest.mark.parametrize(("gone", "good"), [("192.0.2.9", False), ("192.0.2.1", True)])
+def test_of_several_names_for_an_address_playbook_and_gate_take_the_same(
+    site, monkeypatch, gone, good
+):
+    site.fake_ssh(monkeypatch)
+    site.write("host_vars/s1.yml", "ansible_ssh_host: 192.0.2.9\n")
+    site.gone.write_text(gone)
+    play = f"- hosts: s1\n  gather_facts: false\n  tasks:\n    {DEBUG.replace('debug', 'ping')}\n"
+    play = play.replace("{msg: x}", "")
+    played = site.play(play, hosts=("s1",))
+    assert (played.outcome is PlaybookOutcome.SUCCEEDED) == good, played.reasons
+    assert site.check(PASSING, hosts=("s1",)).green == good
+
+
 def test_every_way_to_a_host_goes_by_the_same_inventory(site):
     """All its files, a later one over an earlier, with or without the option."""
     second = site.write("second.yml", "all: {hosts: {h1: {color: blue, db_password: hidden}}}")

@@ -42,6 +42,14 @@ def test_a_plan_names_for_each_component_what_a_recovery_needs_to_know(make_proj
     assert (database.settle, database.timeout, database.approval) == (60.0, 1800.0, None)
 
 
+@pytest.mark.parametrize("name", ["ansible_host", "ansible_port", "ansible_ssh_user"])
+def test_an_address_that_is_a_template_is_refused_with_its_host(make_project, name):
+    hosts = f"all: {{hosts: {{r1: }}, children: {{routers: {{vars: {{{name}: '{{{{ x }}}}'}}}}}}}}"
+    hosts = hosts.replace("routers: {", "routers: {hosts: {r1: }, ")
+    project = make_project({"network": [{"name": "dns", "hosts": "routers"}]}, hosts=hosts)
+    assert f"hosts.yml: host r1: {name} is a template" in refusal(project)
+
+
 def test_by_layers_a_component_stands_on_every_layer_below_and_on_what_it_needs(make_project):
     plan = plan_of(make_project())
     assert names(plan) == ["routing", "volumes", "database", "imaging"]
