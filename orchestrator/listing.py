@@ -12,6 +12,7 @@ from threading import Lock
 from typing import Any
 
 from orchestrator.inventory import Passwords, load_inventory
+from orchestrator.sources import files_below
 
 # What Ansible adds of its own: it tells of this process, not of the host.
 _MAGIC = {
@@ -61,7 +62,7 @@ def _files(path: Path) -> Iterator[Path]:
     """The files that Ansible reads for an inventory file: itself, and its variables beside it."""
     yield path
     for folder in ("group_vars", "host_vars"):
-        yield from sorted(file for file in (path.parent / folder).rglob("*") if file.is_file())
+        yield from files_below(path.parent / folder)
 
 
 def _stamp(file: Path) -> tuple[int, ...]:

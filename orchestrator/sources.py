@@ -105,12 +105,22 @@ def hash_of(project: Path, files: Iterable[Path]) -> str:
 
 
 def files_below(
-    path: Path, *, project: Path, without: tuple[Path, ...] = (), above: tuple[Path, ...] = ()
+    path: Path,
+    *,
+    project: Path | None = None,
+    without: tuple[Path, ...] = (),
+    above: tuple[Path, ...] = (),
 ) -> Iterator[Path]:
-    """Every file at or below a path, in a fixed order; a link that leads round is not followed."""
+    """Every file at or below a path, in a fixed order, behind links as well, as Ansible reads them.
+
+    A link that leads round is not followed.
+
+    Raises:
+        InputError: a folder cannot be read, or a link leads out of the project that is named.
+    """
     if path in without or path.name in _NOT_CONTENT or path.suffix == ".pyc":
         return
-    if path.is_symlink():
+    if project and path.is_symlink():
         require_inside(project, path)
     if not path.is_dir():
         if path.exists():
@@ -118,7 +128,14 @@ def files_below(
         return
     real = path.resolve()
     if real not in above:
-        for inner in sorted(path.iterdir()):
+        try:
+            inside = sorted(path.iterdir())
+        except OSError as error:
+            raise InputError(
+                f"{path}: cannot be read: {error.strerror}",
+                hint="Ansible reads every file in playbooks/ and the site's folder.",
+            ) from error
+        for inner in inside:
             yield from files_below(inner, project=project, without=without, above=(*above, real))
 
 

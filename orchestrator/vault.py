@@ -19,6 +19,7 @@ from ruamel.yaml.nodes import ScalarNode
 from orchestrator.errors import InputError
 from orchestrator.inventory import Passwords, own_configuration
 from orchestrator.project import ansible_setting
+from orchestrator.sources import files_below
 
 LIMIT = 60.0  # seconds for a password script
 _LARGEST = 1_048_576  # bytes of a file that is looked through
@@ -127,7 +128,7 @@ def _told_by(label: str, script: Path) -> str:
 
 def _encrypted(folder: Path) -> Iterator[tuple[Path, int, str]]:
     """Every encrypted text below a folder: its file, its line and itself."""
-    for path in sorted(folder.rglob("*")):
+    for path in files_below(folder):
         try:
             if not path.is_file() or path.stat().st_size > _LARGEST:
                 continue

@@ -1,4 +1,4 @@
-"""A gate finds its hosts where a playbook does; testinfra, asked by a stand-in, says what it got."""
+"""A gate finds its hosts where a playbook does; a stand-in for testinfra says what it was given."""
 
 from __future__ import annotations
 

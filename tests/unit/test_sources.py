@@ -137,6 +137,17 @@ def test_a_link_that_leads_round_ends(make_project):
     assert content_hash(project, "room-a")
 
 
+def test_a_folder_that_cannot_be_read_is_named(make_project, monkeypatch):
+    project = make_project()
+    monkeypatch.setattr(type(project), "iterdir", unreadable)
+    with pytest.raises(InputError, match=r"playbooks: cannot be read: Permission denied"):
+        content_hash(project, "room-a")
+
+
+def unreadable(path):
+    raise PermissionError(13, "Permission denied", str(path))
+
+
 def test_a_named_pipe_is_not_waited_for(make_project):
     project = make_project()
     os.mkfifo(project / "playbooks/pipe")
