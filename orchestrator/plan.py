@@ -124,6 +124,7 @@ def make_plan(  # noqa: PLR0913 -- one for each way to narrow it, by name
         warnings=(
             *(f"{name} has no host in --limit {limit}: it is left out" for name in left_out),
             *_unused_hosts(site, inventory),
+            *inventory.warnings,
         ),
     )
 

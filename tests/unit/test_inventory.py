@@ -179,6 +179,16 @@ def test_a_play_that_says_twice_which_hosts_is_refused(inventory, tmp_path):
         inventory().playbook(path)
 
 
+def test_what_ansible_warns_of_is_told_without_the_lines_around_it(inventory, capsys):
+    loaded = inventory("a: {hosts: {r1: }, vars: {when: 1, ansible_password: canary}, c: {x: }}\n")
+    assert loaded.variables("r1")["when"] == 1
+    assert loaded.variables("r1")["when"] == 1
+    first, second = loaded.warnings
+    assert first.startswith("Skipping unexpected key (c) in group (a)")
+    assert second.endswith("hosts.yml:1:27: Found variable using reserved name 'when'.")
+    assert capsys.readouterr() == ("", "")
+
+
 def test_variables_encrypted_without_a_password_are_an_error_of_input(inventory):
     loaded = inventory(routers="$ANSIBLE_VAULT;1.1;AES256\n6162\n")
     with pytest.raises(InputError, match="vault password"):

@@ -50,6 +50,13 @@ def test_an_address_that_is_a_template_is_refused_with_its_host(make_project, na
     assert f"hosts.yml: host r1: {name} is a template" in refusal(project)
 
 
+def test_what_ansible_warns_of_is_a_warning_of_the_plan(make_project):
+    hosts = "a: {hosts: {r1: }, vars: {when: 1}}\n"
+    project = make_project({"network": [{"name": "dns", "hosts": "a"}]}, hosts=hosts)
+    (warning,) = plan_of(project).warnings
+    assert "hosts.yml:1:27: Found variable using reserved name 'when'" in warning
+
+
 def test_by_layers_a_component_stands_on_every_layer_below_and_on_what_it_needs(make_project):
     plan = plan_of(make_project())
     assert names(plan) == ["routing", "volumes", "database", "imaging"]
