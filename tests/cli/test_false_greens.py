@@ -276,6 +276,35 @@ def test_an_assertion_that_is_always_true(site):
     assert "always true" in red(site.check("def test_a(host): assert (False, 'why')\n"))
 
 
+def test_a_class_of_checks_that_pytest_does_not_collect(site):
+    never = "class TestA:\n    def __init__(self): pass\n    def test_b(self, host): assert False\n"
+    assert "__init__" in red(site.check(PASSING + never))
+
+
+@pytest.mark.parametrize(
+    "body",
+    [
+        "    t = Thread(target=lambda: 1 / 0)\n    t.start()\n    t.join()\n",
+        "    Falls()\n",
+    ],
+    ids=["thread", "del"],
+)
+def test_an_error_that_reaches_no_check(site, body):
+    head = "from threading import Thread\nclass Falls:\n    def __del__(self): 1 / 0\n"
+    assert "ExceptionWarning" in red(site.check(f"{head}def test_b(host):\n{body}"))
+
+
+@pytest.mark.parametrize(
+    "check",
+    ["async def test_b(self): assert False", "def test_b(self): return False",
+     "def test_b(self):\n        yield\n        assert False"],
+    ids=["async", "return", "yield"],
+)  # fmt: skip
+def test_a_check_of_a_unittest_that_is_not_run(site, check):
+    gate = f"import unittest\nclass TestA(unittest.TestCase):\n    {check}\n"
+    assert "TestA.test_b" in red(site.check(PASSING + gate))
+
+
 def test_a_gate_that_ends_its_process_with_success(site):
     assert "pytest ended with code 0" in red(
         site.check(PASSING + "def test_z(host):\n    import os\n    os._exit(0)\n")
