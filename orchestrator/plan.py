@@ -203,7 +203,13 @@ def _seconds(time: timedelta | None) -> float | None:
 
 def _require_file(project: Path, path: Path, what: str) -> None:
     require_inside(project, path)
-    if not path.is_file():
+    try:
+        found = path.is_file()
+    except OSError as error:
+        raise InputError(
+            f"{path}: the {what} cannot be read: {error.strerror}", hint="Name another."
+        ) from error
+    if not found:
         raise InputError(f"{path}: no such file, the {what}", hint="Write it, or name another.")
 
 

@@ -143,7 +143,7 @@ class Redactor:
 def _written(secret: str) -> tuple[str, ...]:
     """How a secret may stand in JSON, in Python, on a command line, in an address."""
     json_ascii, json_text = json.dumps(secret), json.dumps(secret, ensure_ascii=False)
-    url = quote(secret, safe="")
+    url = quote(secret, safe="", errors="replace")
     shell = secret.replace("'", "'\"'\"'")  # as shlex.quote has it
     return (secret, json_ascii[1:-1], json_text[1:-1], repr(secret)[1:-1], shell, url)
 

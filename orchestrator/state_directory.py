@@ -16,17 +16,36 @@ from pathlib import Path
 
 from platformdirs import user_state_dir
 
-from orchestrator.errors import MachineError
+from orchestrator.errors import InputError, MachineError
 
 VARIABLE = "DRCLI_STATE_DIR"
 
 
 def state_directory(given: Path | None = None) -> Path:
-    """The folder given, else DRCLI_STATE_DIR, else the user's own; it is not made yet."""
+    """The folder given, else DRCLI_STATE_DIR, else the user's own; it is not made yet.
+
+    Raises:
+        InputError: it begins with `~NAME`, and there is no such user.
+    """
     if given is not None:
-        return given.expanduser().absolute()
+        return below_home(given).absolute()
     named = os.environ.get(VARIABLE)
-    return Path(named).expanduser().absolute() if named else Path(user_state_dir("drcli"))
+    return below_home(Path(named)).absolute() if named else Path(user_state_dir("drcli"))
+
+
+def below_home(path: Path) -> Path:
+    """A path that a person wrote, with the home that its `~` or `~NAME` means.
+
+    Raises:
+        InputError: there is no such user.
+    """
+    try:
+        return path.expanduser()
+    except RuntimeError:
+        raise InputError(
+            f"{path}: there is no user {path.parts[0][1:]!r} with a home",
+            hint="Write the whole path.",
+        ) from None
 
 
 def make_private(folder: Path) -> Path:

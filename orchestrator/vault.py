@@ -20,6 +20,7 @@ from orchestrator.errors import InputError
 from orchestrator.inventory import Passwords, own_configuration
 from orchestrator.project import ansible_setting
 from orchestrator.sources import files_below
+from orchestrator.state_directory import below_home
 
 LIMIT = 60.0  # seconds for a password script
 _LARGEST = 1_048_576  # bytes of a file that is looked through
@@ -48,7 +49,7 @@ def read_passwords(
     named = [name.strip() for name in ansible_setting(project, "vault_identity_list").split(",")]
     sources = [_split(name, project) for name in named if name]
     if default := ansible_setting(project, "vault_password_file"):
-        sources.append(("default", str(project / Path(default).expanduser())))
+        sources.append(("default", str(project / below_home(Path(default)))))
     if not runs:
         sources = [each for each in sources if each[1] != _PROMPT and not _is_program(each[1])]
     sources += [_split(text, Path.cwd()) for text in ids]
@@ -84,7 +85,7 @@ def _split(text: str, folder: Path) -> tuple[str, str]:
         raise InputError(f"--vault-id {text}: not LABEL@SOURCE", hint="Write prod@~/.vault-prod.")
     if source in {"prompt", "prompt_ask_vault_pass"}:
         return label, _PROMPT
-    return label, str(folder / Path(source).expanduser())
+    return label, str(folder / below_home(Path(source)))
 
 
 def _is_program(source: str) -> bool:

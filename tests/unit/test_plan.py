@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import time
 
 import pytest
@@ -48,6 +49,20 @@ def test_an_address_that_is_a_template_is_refused_with_its_host(make_project, na
     hosts = hosts.replace("routers: {", "routers: {hosts: {r1: }, ")
     project = make_project({"network": [{"name": "dns", "hosts": "routers"}]}, hosts=hosts)
     assert f"hosts.yml: host r1: {name} is a template" in refusal(project)
+
+
+def test_a_playbook_whose_name_is_too_long_is_refused(make_project):
+    project = make_project()
+    file = f"playbooks/{'a' * 300}.yml"
+    layers = [{"name": "network", "components": [
+        {"name": "routing", "hosts": "routers", "playbook": file}
+    ]}]  # fmt: skip
+    (project / "inventories/room-a/site.yml").write_text(
+        json.dumps({"site": "room-a", "layers": layers})
+    )
+    assert "the playbook of component routing cannot be read: File name too long" in refusal(
+        project
+    )
 
 
 def test_what_ansible_warns_of_is_a_warning_of_the_plan(make_project):

@@ -168,6 +168,10 @@ def test_what_only_resembles_a_secret_at_a_cut_stays(text):
     assert Redactor(["open-sesame"]).text(text) == text
 
 
+def test_a_secret_that_is_no_text_is_hidden_as_well():
+    assert Redactor(["open-\ud800-sesame"]).text("it is open-\ud800-sesame") == f"it is {HIDDEN}"
+
+
 def test_many_cuts_do_not_make_it_slow():
     Redactor([f"secret-{number}" * 20 for number in range(50)]).text("secr..." * 2_000)
 

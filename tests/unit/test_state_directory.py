@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import os
 import stat
+from pathlib import Path
 
 import pytest
 
 from orchestrator import state_directory
-from orchestrator.errors import MachineError
+from orchestrator.errors import InputError, MachineError
 from orchestrator.state_directory import make_private, write_bug_log, write_private
 
 
@@ -56,6 +57,13 @@ def test_a_user_without_a_name_is_told_by_number(tmp_path, monkeypatch):
     monkeypatch.setattr(state_directory.pwd, "getpwuid", {}.__getitem__)
     with pytest.raises(MachineError, match=f"belongs to user {os.getuid()}"):
         make_private(folder)
+
+
+@pytest.mark.parametrize("given", [Path("~nosuch/x"), None])
+def test_the_home_of_a_user_who_is_not_there_is_refused(given, monkeypatch):
+    monkeypatch.setenv("DRCLI_STATE_DIR", "~nosuch/y")
+    with pytest.raises(InputError, match="there is no user 'nosuch' with a home"):
+        state_directory.state_directory(given)
 
 
 def test_a_file_is_private_also_where_an_open_one_was(tmp_path):

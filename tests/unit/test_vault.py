@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import pytest
 
+from orchestrator.errors import InputError
 from orchestrator.inventory import own_configuration
-from orchestrator.vault import opened
+from orchestrator.vault import opened, read_passwords
 
 PASSWORD = (("default", "open sesame"),)
 
@@ -17,6 +18,14 @@ def cipher():
 
     secret = VaultSecret(PASSWORD[0][1].encode())
     return VaultLib([("default", secret)]).encrypt(b"pin: canary-4711\n").decode()
+
+
+@pytest.mark.parametrize("how", ["id", "ansible.cfg"])
+def test_a_password_in_the_home_of_a_user_who_is_not_there_is_refused(tmp_path, how):
+    ids = ["prod@~nosuch/vault"] if how == "id" else []
+    (tmp_path / "ansible.cfg").write_text("[defaults]\nvault_password_file = ~nosuch/vault\n")
+    with pytest.raises(InputError, match="there is no user 'nosuch'"):
+        read_passwords(tmp_path, ids, None, str, runs=True)
 
 
 def test_what_is_encrypted_behind_a_linked_folder_is_known(make_project, cipher):
