@@ -62,11 +62,12 @@ def opened(site_folder: Path, playbooks: Path, vault: Passwords) -> frozenset[st
     """All that is encrypted for a site, and what of its playbooks these passwords open.
 
     Raises:
-        InputError: none of them opens something of the site's own.
+        InputError: none of them opens something of the site's own, or a link leads out of the
+            project.
     """
     found: set[str] = set()
     for folder, must in ((site_folder, True), (playbooks, False)):
-        for path, line, cipher in _encrypted(folder):
+        for path, line, cipher in _encrypted(folder, playbooks.parent):
             if not (vault or must):
                 continue
             try:
@@ -127,9 +128,9 @@ def _told_by(label: str, script: Path) -> str:
     return done.stdout.strip()
 
 
-def _encrypted(folder: Path) -> Iterator[tuple[Path, int, str]]:
+def _encrypted(folder: Path, project: Path) -> Iterator[tuple[Path, int, str]]:
     """Every encrypted text below a folder: its file, its line and itself."""
-    for path in files_below(folder):
+    for path in files_below(folder, project=project):
         try:
             if not path.is_file() or path.stat().st_size > _LARGEST:
                 continue

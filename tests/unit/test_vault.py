@@ -28,6 +28,13 @@ def test_a_password_in_the_home_of_a_user_who_is_not_there_is_refused(tmp_path, 
         read_passwords(tmp_path, ids, None, str, runs=True)
 
 
+def test_a_link_to_all_of_this_machine_is_not_looked_through(make_project):
+    project = make_project()
+    (project / "playbooks" / "all").symlink_to("/")
+    with pytest.raises(InputError, match="leads out of the project"):
+        opened(project / "inventories/room-a", project / "playbooks", PASSWORD)
+
+
 def test_what_is_encrypted_behind_a_linked_folder_is_known(make_project, cipher):
     project = make_project()
     shared = project / "inventories" / "shared"
