@@ -38,6 +38,8 @@ _DIES_WITH_ITS_THREAD = ("setpriv", "--pdeathsig", "KILL")
 _NAMESPACE = ("unshare", "--pid", "--fork", "--kill-child=KILL", "--mount-proc")
 _PASSED_ON = ("HOME", "USER", "LOGNAME", "TZ", "SSH_AUTH_SOCK")
 _LOCALE = "C.UTF-8"  # Ansible refuses others and any not installed; ssh speaks English in it
+# An ansible.cfg that asks would wait for an answer until the time limit: nobody is there.
+_ASKING = ("ANSIBLE_ASK_PASS", "ANSIBLE_ASK_VAULT_PASS", "ANSIBLE_BECOME_ASK_PASS")
 _FOLDER = "drcli-"  # short: the path of an SSH control socket in it has at most 107 bytes
 
 
@@ -72,6 +74,7 @@ def environment(project: Path, folder: Path, mark: str) -> dict[str, str]:
         **ansible,
         "PATH": f"{own}:{os.environ.get('PATH', os.defpath)}",
         "ANSIBLE_NOCOLOR": "1",
+        **dict.fromkeys(_ASKING, "False"),
         "ANSIBLE_LOCAL_TEMP": str(folder / "tmp"),
         "ANSIBLE_SSH_CONTROL_PATH": "%(directory)s/%%C",
         CONTROL_PATH_DIR: str(folder),

@@ -2,13 +2,17 @@
 
 On a terminal a run is a live table of layers and components; elsewhere it is plain lines with a
 time; with `--json` it is the records, one a line, on stdout. A terminal or a reader that goes away
-in the middle of a run silences the console; it never stops the run.
+in the middle of a run silences the console; it never stops the run, nor does one that takes no more
+for a while: what is piped waits for its reader, to the end and beyond it.
 """
 
 from __future__ import annotations
 
+import atexit
 import json
+import math
 import os
+import stat
 import sys
 import time
 from collections.abc import Iterator, Sequence
@@ -57,7 +61,7 @@ from orchestrator.report import (
     summary,
     timeline,
 )
-from orchestrator.screen import Screen
+from orchestrator.screen import MOST, Screen
 from orchestrator.state import ComponentProgress, ComponentState, RunState
 
 STYLES = {
@@ -96,11 +100,18 @@ class Console:
         self._live: Live | None = None
 
     def __enter__(self) -> Self:
+        pipes: dict[tuple[int, int], Screen] = {}  # one for `2>&1`: the order stays
         for terminal in (self._out, self._err):
-            if terminal.file.isatty():
-                screen = Screen(terminal.file)
+            pipe = _pipe(terminal.file)
+            if pipe in pipes:
+                terminal.file = cast("IO[str]", pipes[pipe])
+            elif pipe or terminal.file.isatty():
+                screen = Screen(terminal.file, most=None if pipe else MOST)
                 terminal.file = cast("IO[str]", screen)
                 self._screens.append(screen)
+                if pipe:  # its reader gets all of it, and no lock of the run is held for that
+                    pipes[pipe] = screen
+                    atexit.register(_drain_at_last, screen)
         if not self._json and self._err.is_terminal and not self._err.is_dumb_terminal:
             self._live = Live(get_renderable=self._picture, console=self._err, refresh_per_second=4)
         return self
@@ -205,6 +216,20 @@ class _Terminal(Terminal):
 
     def on_broken_pipe(self) -> None:
         _silence(self)
+
+
+def _pipe(file: IO[str]) -> tuple[int, int] | None:
+    """What tells a pipe from all others; None for what is none."""
+    with suppress(OSError, ValueError):
+        found = os.fstat(file.fileno())
+        if stat.S_ISFIFO(found.st_mode) or stat.S_ISSOCK(found.st_mode):
+            return found.st_dev, found.st_ino
+    return None
+
+
+def _drain_at_last(screen: Screen) -> None:
+    with suppress(KeyboardInterrupt):
+        screen.drain(patience=math.inf)
 
 
 def _terminal(file: IO[str]) -> Terminal:

@@ -47,6 +47,11 @@ _PYTEST = (
     # A check that can only pass is no check: `return a == b`, `assert (a, "why")`.
     *("-W", "error::pytest.PytestReturnNotNoneWarning"),
     *("-W", "error:assertion is always true"),
+    *("-W", "error:It is deprecated to return a value:DeprecationWarning"),  # of a unittest
+    # One that pytest leaves out, or an error that no check sees, proves nothing either.
+    *("-W", "error::pytest.PytestCollectionWarning"),
+    *("-W", "error::pytest.PytestUnhandledThreadExceptionWarning"),
+    *("-W", "error::pytest.PytestUnraisableExceptionWarning"),
 )
 
 

@@ -1,7 +1,10 @@
 """Passwords of hosts, as a gate hands them to ssh and sudo: never on a command line.
 
+A host is asked where Ansible asks it: by the last of several names that it has for the same.
+
 Part of gate_plugin.py, which gives it testinfra's parts: it lives in the gate's own process.
-testinfra alone puts an SSH password into the arguments of sshpass, and knows none for sudo.
+testinfra alone puts an SSH password into the arguments of sshpass, knows none for sudo, and of
+several names for an address the first alone.
 """
 
 from __future__ import annotations
@@ -16,21 +19,26 @@ from urllib.parse import quote
 # Of several names Ansible takes the last.
 _BECOME = ("ansible_become_password", "ansible_become_pass", "ansible_sudo_pass")
 _SSH = ("ansible_password", "ansible_ssh_pass", "ansible_ssh_password")
+_ADDRESS = (
+    ("ansible_host", "ansible_ssh_host"),
+    ("ansible_port", "ansible_ssh_port"),
+    ("ansible_user", "ansible_ssh_user"),
+)
 _ASKS = "sudo -S -p ''"  # it reads one line; the command below reads nothing of it
 
 
 def hand_over_passwords(finder: Any, backend: Any, ssh: Any, folder: Path) -> None:  # noqa: ANN401 -- testinfra is untyped
-    """Have testinfra hand over passwords safely.
+    """Have testinfra find a host where Ansible does, and hand over passwords safely.
 
     `finder` is its module that makes a host of an inventory's, `backend` the class of all
     connections, `ssh` that of those by ssh; `folder` is private.
     """
-    _find_with_passwords(finder)
+    _find_as_ansible_does(finder)
     _ask_sudo(backend)
     _keep_from_arguments(ssh, folder)
 
 
-def _find_with_passwords(finder: Any) -> None:  # noqa: ANN401
+def _find_as_ansible_does(finder: Any) -> None:  # noqa: ANN401
     find = finder.get_ansible_host
 
     def get_ansible_host(
@@ -41,10 +49,10 @@ def _find_with_passwords(finder: Any) -> None:  # noqa: ANN401
         **named: Any,  # noqa: ANN401
     ) -> Any:  # noqa: ANN401
         own = inventory.get("_meta", {}).get("hostvars", {}).get(host, {})
+        read = {names[0]: value for names in _ADDRESS if (value := _last(own, names))}
         if password := _last(own, _SSH):
-            # It becomes a part of a URL.
-            meta = {"hostvars": {host: {**own, "ansible_ssh_pass": quote(password, safe="")}}}
-            inventory = {**inventory, "_meta": meta}
+            read["ansible_ssh_pass"] = quote(password, safe="")  # it becomes a part of a URL
+        inventory = {**inventory, "_meta": {"hostvars": {host: {**own, **read}}}}
         found = find(config, inventory, host, *words, **named)
         if found is not None:
             found.backend.drcli_become = _last(own, _BECOME)

@@ -37,7 +37,7 @@ class Inventory:
     Where they differ a later file overrides an earlier one, as for `ansible -i A -i B`.
     """
 
-    def __init__(
+    def __init__(  # noqa: PLR0913 -- each by name
         self,
         paths: tuple[Path, ...],
         *,
@@ -45,9 +45,11 @@ class Inventory:
         manager: Any,  # noqa: ANN401
         variables: Any,  # noqa: ANN401
         has_passwords: bool = False,
+        warnings: list[str] | None = None,
     ) -> None:
         self.path = paths[0]
         self.paths = paths
+        self.warnings = [] if warnings is None else warnings  # Ansible's own, until now
         self._loader = loader
         self._manager = manager
         self._variables = variables
@@ -185,6 +187,7 @@ def load_inventory(*paths: Path, vault: Passwords = ()) -> Inventory:
         from ansible.vars.manager import VariableManager  # noqa: PLC0415
 
     loader = DataLoader()
+    warnings = _held_back()
     _use_vault(loader, vault)
     for path in paths:
         _refuse_plugin(loader, path)
@@ -201,7 +204,12 @@ def load_inventory(*paths: Path, vault: Passwords = ()) -> Inventory:
     except Exception as error:  # as in Ansible's manager: a plugin may raise anything
         raise _refused(path, error) from error
     inventory = Inventory(
-        paths, loader=loader, manager=manager, variables=variables, has_passwords=bool(vault)
+        paths,
+        loader=loader,
+        manager=manager,
+        variables=variables,
+        has_passwords=bool(vault),
+        warnings=warnings,
     )
     for name in inventory.all_hosts:
         if not re.fullmatch(_HOST_NAME, name):
@@ -212,6 +220,28 @@ def load_inventory(*paths: Path, vault: Passwords = ()) -> Inventory:
     if not inventory.all_hosts:
         raise InputError(f"{paths[0]}: no host in it", hint="Write groups with `hosts:`.")
     return inventory
+
+
+def _held_back() -> list[str]:
+    """What Ansible warns of from now on, each a line with its place.
+
+    It would print the lines of the file around that place as well: passwords may stand there.
+    """
+    from ansible.utils.display import Display  # noqa: PLC0415 -- see load_inventory
+
+    found: list[str] = []
+
+    def keep(summary: Any) -> None:  # noqa: ANN401 -- Ansible is untyped
+        event = summary.event
+        head, _, place = (event.formatted_source_context or "").partition("\n")[0].partition(": ")
+        line = one_line(event.msg.partition("\n")[0])
+        said = f"{one_line(place)}: {line}" if head == "Origin" else line
+        if said not in found:
+            found.append(said)
+
+    display: Any = Display()
+    display._warning = display._deprecated = keep  # noqa: SLF001 -- no public way
+    return found
 
 
 def _use_vault(loader: Any, vault: Passwords) -> None:  # noqa: ANN401 -- Ansible is untyped

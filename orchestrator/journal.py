@@ -48,9 +48,8 @@ from sqlalchemy.pool import StaticPool
 from orchestrator.errors import JournalError
 from orchestrator.events import Record
 from orchestrator.state import RunState, fold
-from orchestrator.state_directory import make_private
+from orchestrator.state_directory import JOURNAL, make_private
 
-FILE_NAME = "journal.db"
 SCHEMA = 1
 BUSY_SECONDS = 10.0  # how long another process may hold the file before it counts as broken
 _SMALLEST = 512  # bytes of a SQLite file: one page of the smallest size
@@ -165,7 +164,7 @@ def open_journal(state_dir: Path) -> Journal:
         MachineError: the folder cannot be made or is not this user's.
         JournalError: it cannot be written, is damaged, or was written by a newer drcli.
     """
-    path = make_private(state_dir) / FILE_NAME
+    path = make_private(state_dir) / JOURNAL
     try:
         _refuse_lost(path)
         if not path.exists():
@@ -191,7 +190,7 @@ def read_journal(state_dir: Path) -> Journal | None:
     Raises:
         JournalError: it is damaged, cannot be read, or was written by a newer drcli.
     """
-    path = state_dir / FILE_NAME
+    path = state_dir / JOURNAL
     try:
         _refuse_lost(path)
         if not path.exists():

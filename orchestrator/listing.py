@@ -12,6 +12,7 @@ from threading import Lock
 from typing import Any
 
 from orchestrator.inventory import Passwords, load_inventory
+from orchestrator.sources import files_below
 
 # What Ansible adds of its own: it tells of this process, not of the host.
 _MAGIC = {
@@ -53,15 +54,31 @@ def _list(paths: tuple[Path, ...], vault: Passwords) -> dict[str, Any]:
     }
     content = {**inventory.tree(), "_meta": {"hostvars": hostvars}}
     # What JSON cannot hold is a value that only a vault's password opens.
-    plain: dict[str, Any] = json.loads(json.dumps(content, default=inventory.opened))
+    plain: dict[str, Any] = json.loads(
+        json.dumps(_with_plain_names(content), default=inventory.opened)
+    )
     return plain
+
+
+def _with_plain_names(value: Any) -> Any:  # noqa: ANN401 -- what YAML can hold
+    """The same with texts for names: YAML may have a date there, JSON may not."""
+    if isinstance(value, Mapping):
+        return {
+            name if isinstance(name, str | int | float | None) else str(name): _with_plain_names(
+                inner
+            )
+            for name, inner in value.items()
+        }
+    if isinstance(value, list | tuple):
+        return [_with_plain_names(inner) for inner in value]
+    return value
 
 
 def _files(path: Path) -> Iterator[Path]:
     """The files that Ansible reads for an inventory file: itself, and its variables beside it."""
     yield path
     for folder in ("group_vars", "host_vars"):
-        yield from sorted(file for file in (path.parent / folder).rglob("*") if file.is_file())
+        yield from files_below(path.parent / folder)
 
 
 def _stamp(file: Path) -> tuple[int, ...]:

@@ -14,11 +14,15 @@ from pathlib import Path
 from orchestrator import order
 from orchestrator.errors import InputError, join_errors, noting
 from orchestrator.inventory import Inventory
+from orchestrator.jinja import holds_template
 from orchestrator.project import did_you_mean, require_inside
 from orchestrator.site import Site
 from orchestrator.sources import content_hash, minimum_checks
 
 DEFAULT_PARALLEL = 4  # components at once, where neither the site file nor a person says more
+_ADDRESS = {
+    f"ansible_{prefix}{name}" for prefix in ("", "ssh_") for name in ("host", "port", "user")
+}
 _IMPORTS = ("import_playbook", "ansible.builtin.import_playbook")
 
 
@@ -87,8 +91,10 @@ def make_plan(  # noqa: PLR0913 -- one for each way to narrow it, by name
 
     Raises:
         InputError: a missing or malformed playbook or gate, a group that matches nothing, an
-            unknown name, nothing selected; the message has one line for each.
+            unknown name, nothing selected, an address that is a template; the message has one line
+            for each.
     """
+    _refuse_templates(inventory)
     graph = direct_graph(site)
     names = tuple(name for stage in order.stages(graph) for name in stage)
     chosen = _select(site, names, layers=layers, components=components)
@@ -118,6 +124,7 @@ def make_plan(  # noqa: PLR0913 -- one for each way to narrow it, by name
         warnings=(
             *(f"{name} has no host in --limit {limit}: it is left out" for name in left_out),
             *_unused_hosts(site, inventory),
+            *inventory.warnings,
         ),
     )
 
@@ -196,7 +203,13 @@ def _seconds(time: timedelta | None) -> float | None:
 
 def _require_file(project: Path, path: Path, what: str) -> None:
     require_inside(project, path)
-    if not path.is_file():
+    try:
+        found = path.is_file()
+    except OSError as error:
+        raise InputError(
+            f"{path}: the {what} cannot be read: {error.strerror}", hint="Name another."
+        ) from error
+    if not found:
         raise InputError(f"{path}: no such file, the {what}", hint="Write it, or name another.")
 
 
@@ -222,6 +235,21 @@ def _check_plays(inventory: Inventory, playbook: Path, hosts: tuple[str, ...]) -
             f"{playbook}: no play reaches {', '.join(missed)}",
             hint="Its plays' `hosts:` must cover the hosts of its component.",
         )
+
+
+def _refuse_templates(inventory: Inventory) -> None:
+    """Ansible would fill them in and gates cannot: the two would act on different hosts."""
+    errors = [
+        InputError(
+            f"{inventory.path}: host {host}: {name} is a template",
+            hint="Write the value itself, there or in group_vars: its gate fills in none.",
+        )
+        for host in inventory.all_hosts
+        for name, value in inventory.variables(host).items()
+        if name in _ADDRESS and holds_template(value)
+    ]
+    if errors:
+        raise join_errors(errors)
 
 
 def _unused_hosts(site: Site, inventory: Inventory) -> Iterator[str]:

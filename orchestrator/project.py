@@ -11,6 +11,7 @@ from itertools import islice
 from pathlib import Path
 
 from orchestrator.errors import InputError
+from orchestrator.state_directory import below_home
 
 VARIABLE = "DRCLI_PROJECT"
 _MOST_NAMES = 200  # that a misspelt one is compared with
@@ -28,8 +29,8 @@ def find_project(start: Path | None = None) -> Path:
     """
     named = os.environ.get(VARIABLE)
     if start is None and named:
-        project = Path(named).expanduser().absolute()
-        if not (project / "inventories").is_dir():
+        project = below_home(Path(named)).absolute()
+        if not _is_dir(project / "inventories"):
             raise InputError(
                 f"{VARIABLE}={named}: there is no folder inventories/ in it",
                 hint="Name the folder of the project.",
@@ -46,9 +47,20 @@ def find_project(start: Path | None = None) -> Path:
 
 
 def site_names(project: Path) -> tuple[str, ...]:
-    """The sites of a project, by name: the folders of `inventories/` that hold a site.yml."""
-    folders = (project / "inventories").iterdir()
-    return tuple(sorted(f.name for f in folders if (f / "site.yml").is_file() and is_slug(f.name)))
+    """The sites of a project, by name: the folders of `inventories/` that hold a site.yml.
+
+    Raises:
+        InputError: a folder cannot be read.
+    """
+    folder = project / "inventories"
+    try:
+        found = [f.name for f in folder.iterdir() if (f / "site.yml").is_file()]
+    except OSError as error:
+        raise InputError(
+            f"{error.filename or folder}: cannot be read: {error.strerror}",
+            hint="Work as a user who may read the project.",
+        ) from error
+    return tuple(sorted(name for name in found if is_slug(name)))
 
 
 def site_folder(project: Path, name: str) -> Path:
@@ -82,13 +94,27 @@ def require_inside(project: Path, path: Path) -> None:
     """Refuse a path that a symbolic link leads out of the project.
 
     Raises:
-        InputError: it does.
+        InputError: it does, or it leads nowhere but round.
     """
-    if not path.resolve().is_relative_to(project.resolve()):
+    try:
+        target, root = path.resolve(), project.resolve()
+    except (OSError, RuntimeError) as error:  # on Python 3.11 a RuntimeError of links
+        said = getattr(error, "strerror", None) or "it leads to itself"
         raise InputError(
-            f"{path} leads out of the project, to {path.resolve()}",
+            f"{path}: cannot be followed: {said}", hint="Put the file itself there."
+        ) from error
+    if not target.is_relative_to(root):
+        raise InputError(
+            f"{path} leads out of the project, to {target}",
             hint="Put the file itself there, not a symbolic link.",
         )
+
+
+def _is_dir(path: Path) -> bool:
+    try:
+        return path.is_dir()
+    except OSError:  # a name that is too long, a folder that may not be searched
+        return False
 
 
 def ansible_setting(project: Path, name: str) -> str:

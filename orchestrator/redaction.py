@@ -23,9 +23,10 @@ _MAY_BE_CUT = 1_000  # characters of a text whose end may be a cut
 _CUT = re.compile(r"(\.\.\.|…)")
 _KEY = re.compile(
     r"pass(?:word|wd|phrase)|secret|api[_-]?key|private[_-]?key|credential"
-    r"|(?:^|[^a-z])(?:pass|token|vault)s?(?:$|[^a-z])",
+    r"|(?:^|[^a-z])(?:pass|pwd|token|vault)s?(?:$|[^a-z])",
     re.IGNORECASE,
 )
+_HUMP = re.compile(r"(?<=[a-z0-9])(?=[A-Z])")  # of camelCase
 # Every repetition is bounded or cannot begin twice: a text must not be able to make this slow.
 _WORD = r"(?:pass(?:word|wd|phrase)|secret|token|api[_-]?key|private[_-]?key)[\w.-]{0,40}"
 _VALUE = r"""(?:"(?:[^"\\]|\\.)*"|'(?:[^'\\]|\\.)*'|[^\s,;}\]"']+)"""
@@ -48,11 +49,11 @@ _CONTROL = re.compile(
 
 
 def is_secret_name(name: str) -> bool:
-    """Whether something of this name looks like a secret: `db_password`, `api_key`, `vault_x`.
+    """Whether something of this name looks like a secret: `db_password`, `apiKey`, `vault_x`.
 
     Where a secret is (`private_key_file`) is none: whoever mends a wrong path must see it.
     """
-    return bool(_KEY.search(name)) and not name.endswith(("_file", "_path"))
+    return bool(_KEY.search(_HUMP.sub("_", name))) and not name.endswith(("_file", "_path"))
 
 
 def secret_values(value: object, *, named: bool = False) -> set[str]:
@@ -130,6 +131,8 @@ class Redactor:
             }
         if isinstance(value, list | tuple):
             return [self.value(item, longest=longest, depth=depth + 1) for item in value]
+        if isinstance(value, int | float) and not isinstance(value, bool):
+            return value if self.text(str(value)) == str(value) else HIDDEN
         return value
 
     def message(self, text: str, longest: int = LONGEST) -> str:
@@ -140,7 +143,7 @@ class Redactor:
 def _written(secret: str) -> tuple[str, ...]:
     """How a secret may stand in JSON, in Python, on a command line, in an address."""
     json_ascii, json_text = json.dumps(secret), json.dumps(secret, ensure_ascii=False)
-    url = quote(secret, safe="")
+    url = quote(secret, safe="", errors="replace")
     shell = secret.replace("'", "'\"'\"'")  # as shlex.quote has it
     return (secret, json_ascii[1:-1], json_text[1:-1], repr(secret)[1:-1], shell, url)
 

@@ -1,7 +1,8 @@
 """A terminal that cannot stop whoever writes to it: it may hang, be stopped, or go away.
 
-A dropped SSH connection leaves a terminal that takes no more for minutes. What is written waits in
-memory and a thread of its own puts it out; what is too much, or comes after the end, is dropped.
+A dropped SSH connection leaves a terminal that takes no more for minutes, and so does the reader of
+a pipe that is stopped. What is written waits in memory and a thread of its own puts it out; what is
+more than `most` characters (None: never) or comes after the end, is dropped.
 """
 
 from __future__ import annotations
@@ -20,8 +21,9 @@ _CHUNK = 1024
 class Screen:
     """The few methods of a text file that a terminal needs, on top of `stream`."""
 
-    def __init__(self, stream: IO[str]) -> None:
+    def __init__(self, stream: IO[str], *, most: int | None = MOST) -> None:
         self._stream = stream
+        self._most = most
         self.encoding: str = getattr(stream, "encoding", None) or "utf-8"
         self._waiting: deque[str] = deque()
         self._size = 0
@@ -32,7 +34,8 @@ class Screen:
     def write(self, text: str) -> int:
         """Leave text to be put out; never blocks, never fails."""
         with self._changed:
-            if not self._gone and self._size + len(text) <= MOST:
+            room = self._most is None or self._size + len(text) <= self._most
+            if not self._gone and room:
                 self._waiting.append(text)
                 self._size += len(text)
                 self._changed.notify_all()
@@ -41,12 +44,12 @@ class Screen:
     def flush(self) -> None:
         """Do nothing: the thread is at it; `drain` waits for it."""
 
-    def drain(self) -> None:
-        """Wait until all is put out; not longer than a farewell may take."""
-        until = time.monotonic() + FAREWELL
+    def drain(self, *, patience: float = FAREWELL) -> None:
+        """Wait until all is put out; not longer than `patience` seconds."""
+        until = time.monotonic() + patience
         with self._changed:
             while self._size and not self._gone and (left := until - time.monotonic()) > 0:
-                self._changed.wait(left)
+                self._changed.wait(min(left, FAREWELL))
 
     def isatty(self) -> bool:
         """Tell whether the stream is a terminal."""

@@ -20,7 +20,8 @@ def minimum_checks(gate: Path) -> int:
     """The fewest checks a gate says it runs on each host: its `minimum_checks = N`, N at least 1.
 
     Raises:
-        InputError: the file cannot be read as Python, or does not declare it so.
+        InputError: the file cannot be read as Python, does not declare it so, or has two checks of
+            one name.
     """
     try:
         with warnings.catch_warnings(action="ignore"):  # pytest shows them, with the gate's checks
@@ -33,6 +34,7 @@ def minimum_checks(gate: Path) -> int:
     except (OSError, ValueError, RecursionError, MemoryError) as error:
         words = getattr(error, "strerror", None) or error
         raise InputError(f"{gate}:1:1: cannot be read: {words}", hint="Correct it.") from None
+    _refuse_twice(gate, tree)
     found = [node for statement in tree.body if (node := _declared(statement)) is not None]
     where = f"{gate}:{found[-1].lineno}:{found[-1].col_offset + 1}" if found else f"{gate}:1:1"
     if len(found) != 1:
@@ -48,6 +50,20 @@ def minimum_checks(gate: Path) -> int:
             hint="It is read without running the file.",
         )
     return value
+
+
+def _refuse_twice(gate: Path, tree: ast.Module) -> None:
+    """Of two checks of one name Python keeps the second, and the first is never run."""
+    lines: dict[str, int] = {}
+    for node in tree.body:
+        if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef | ast.ClassDef):
+            first = lines.setdefault(node.name, node.lineno)
+            if first != node.lineno and node.name.startswith(("test", "Test")):
+                raise InputError(
+                    f"{gate}:{node.lineno}:{node.col_offset + 1}: "
+                    f"{node.name} is already on line {first}",
+                    hint="Give it a name of its own: the first one would never run.",
+                )
 
 
 def _declared(statement: ast.stmt) -> ast.expr | None:
@@ -105,12 +121,22 @@ def hash_of(project: Path, files: Iterable[Path]) -> str:
 
 
 def files_below(
-    path: Path, *, project: Path, without: tuple[Path, ...] = (), above: tuple[Path, ...] = ()
+    path: Path,
+    *,
+    project: Path | None = None,
+    without: tuple[Path, ...] = (),
+    above: tuple[Path, ...] = (),
 ) -> Iterator[Path]:
-    """Every file at or below a path, in a fixed order; a link that leads round is not followed."""
+    """Every file at or below a path, in a fixed order, behind links as well, as Ansible reads them.
+
+    A link that leads round is not followed.
+
+    Raises:
+        InputError: a folder cannot be read, or a link leads out of the project that is named.
+    """
     if path in without or path.name in _NOT_CONTENT or path.suffix == ".pyc":
         return
-    if path.is_symlink():
+    if project and path.is_symlink():
         require_inside(project, path)
     if not path.is_dir():
         if path.exists():
@@ -118,7 +144,14 @@ def files_below(
         return
     real = path.resolve()
     if real not in above:
-        for inner in sorted(path.iterdir()):
+        try:
+            inside = sorted(path.iterdir())
+        except OSError as error:
+            raise InputError(
+                f"{path}: cannot be read: {error.strerror}",
+                hint="Ansible reads every file in playbooks/ and the site's folder.",
+            ) from error
+        for inner in inside:
             yield from files_below(inner, project=project, without=without, above=(*above, real))
 
 

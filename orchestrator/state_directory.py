@@ -10,31 +10,53 @@ from __future__ import annotations
 
 import os
 import pwd
+import shlex
+import stat
 import traceback
 from datetime import UTC, datetime
 from pathlib import Path
 
 from platformdirs import user_state_dir
 
-from orchestrator.errors import MachineError
+from orchestrator.errors import InputError, MachineError
 
+JOURNAL = "journal.db"
 VARIABLE = "DRCLI_STATE_DIR"
 
 
 def state_directory(given: Path | None = None) -> Path:
-    """The folder given, else DRCLI_STATE_DIR, else the user's own; it is not made yet."""
+    """The folder given, else DRCLI_STATE_DIR, else the user's own; it is not made yet.
+
+    Raises:
+        InputError: it begins with `~NAME`, and there is no such user.
+    """
     if given is not None:
-        return given.expanduser().absolute()
+        return below_home(given).absolute()
     named = os.environ.get(VARIABLE)
-    return Path(named).expanduser().absolute() if named else Path(user_state_dir("drcli"))
+    return below_home(Path(named)).absolute() if named else Path(user_state_dir("drcli"))
+
+
+def below_home(path: Path) -> Path:
+    """A path that a person wrote, with the home that its `~` or `~NAME` means.
+
+    Raises:
+        InputError: there is no such user.
+    """
+    try:
+        return path.expanduser()
+    except RuntimeError:
+        raise InputError(
+            f"{path}: there is no user {path.parts[0][1:]!r} with a home",
+            hint="Write the whole path.",
+        ) from None
 
 
 def make_private(folder: Path) -> Path:
     """Make `folder` (and what is missing above it) for this user alone, mode 0700; return it.
 
     Raises:
-        MachineError: it cannot be made, is not a folder, or is another user's, who could put a
-            journal of his own there.
+        MachineError: it cannot be made, is not a folder, is another user's, who could put a
+            journal of his own there, or is open to others and holds more than drcli's memory.
     """
     try:
         for missing in reversed([folder, *folder.parents]):
@@ -48,6 +70,7 @@ def make_private(folder: Path) -> Path:
                 f"{VARIABLE}.",
             )
         if found.st_mode & 0o077:
+            _require_own(folder, found.st_mode)
             folder.chmod(0o700)
     except OSError as error:
         raise MachineError(
@@ -55,6 +78,18 @@ def make_private(folder: Path) -> Path:
             hint=f"Name a writable folder with --state-dir or {VARIABLE}.",
         ) from error
     return folder
+
+
+def _require_own(folder: Path, mode: int) -> None:
+    """Closing a folder that others use, as /tmp, would hurt them."""
+    near = (folder, *folder.parents[:2])  # STATE/artifacts/RUN is two below STATE
+    if any(folder.iterdir()) and not any((each / JOURNAL).is_file() for each in near):
+        raise MachineError(
+            f"the state directory {folder} is open to others (mode {stat.S_IMODE(mode):o}) and "
+            "holds what is not drcli's",
+            hint=f"Name a folder of its own with --state-dir or {VARIABLE}, or close this one: "
+            f"chmod 700 {shlex.quote(str(folder))}",
+        )
 
 
 def write_private(path: Path, text: str) -> None:

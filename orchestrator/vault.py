@@ -19,6 +19,8 @@ from ruamel.yaml.nodes import ScalarNode
 from orchestrator.errors import InputError
 from orchestrator.inventory import Passwords, own_configuration
 from orchestrator.project import ansible_setting
+from orchestrator.sources import files_below
+from orchestrator.state_directory import below_home
 
 LIMIT = 60.0  # seconds for a password script
 _LARGEST = 1_048_576  # bytes of a file that is looked through
@@ -47,7 +49,7 @@ def read_passwords(
     named = [name.strip() for name in ansible_setting(project, "vault_identity_list").split(",")]
     sources = [_split(name, project) for name in named if name]
     if default := ansible_setting(project, "vault_password_file"):
-        sources.append(("default", str(project / Path(default).expanduser())))
+        sources.append(("default", str(project / below_home(Path(default)))))
     if not runs:
         sources = [each for each in sources if each[1] != _PROMPT and not _is_program(each[1])]
     sources += [_split(text, Path.cwd()) for text in ids]
@@ -60,11 +62,12 @@ def opened(site_folder: Path, playbooks: Path, vault: Passwords) -> frozenset[st
     """All that is encrypted for a site, and what of its playbooks these passwords open.
 
     Raises:
-        InputError: none of them opens something of the site's own.
+        InputError: none of them opens something of the site's own, or a link leads out of the
+            project.
     """
     found: set[str] = set()
     for folder, must in ((site_folder, True), (playbooks, False)):
-        for path, line, cipher in _encrypted(folder):
+        for path, line, cipher in _encrypted(folder, playbooks.parent):
             if not (vault or must):
                 continue
             try:
@@ -83,7 +86,7 @@ def _split(text: str, folder: Path) -> tuple[str, str]:
         raise InputError(f"--vault-id {text}: not LABEL@SOURCE", hint="Write prod@~/.vault-prod.")
     if source in {"prompt", "prompt_ask_vault_pass"}:
         return label, _PROMPT
-    return label, str(folder / Path(source).expanduser())
+    return label, str(folder / below_home(Path(source)))
 
 
 def _is_program(source: str) -> bool:
@@ -125,9 +128,9 @@ def _told_by(label: str, script: Path) -> str:
     return done.stdout.strip()
 
 
-def _encrypted(folder: Path) -> Iterator[tuple[Path, int, str]]:
+def _encrypted(folder: Path, project: Path) -> Iterator[tuple[Path, int, str]]:
     """Every encrypted text below a folder: its file, its line and itself."""
-    for path in sorted(folder.rglob("*")):
+    for path in files_below(folder, project=project):
         try:
             if not path.is_file() or path.stat().st_size > _LARGEST:
                 continue

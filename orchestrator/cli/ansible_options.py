@@ -137,6 +137,7 @@ def parse_extra_vars(values: Iterable[str]) -> dict[str, object]:
     for value in values:
         for name, content in _one(value).items():
             _refuse_depth(name, content)
+            _refuse_no_text(name, content)
             if holds_template({name: content}):
                 raise InputError(
                     f"--extra-vars {name}: Jinja is refused",
@@ -204,6 +205,13 @@ def _refuse_depth(name: str, value: object, depth: int = 0) -> None:
     inner = value.values() if isinstance(value, dict) else value if isinstance(value, list) else ()
     for each in inner:
         _refuse_depth(name, each, depth + 1)
+
+
+def _refuse_no_text(name: str, value: object) -> None:
+    try:
+        json.dumps(value, ensure_ascii=False, default=str).encode()
+    except UnicodeEncodeError:
+        raise InputError(f"--extra-vars {name}: it is no text", hint="Write it in UTF-8.") from None
 
 
 def _require_memory() -> None:

@@ -102,7 +102,7 @@ def exit_code_of(error: BaseException) -> int:  # noqa: PLR0911 -- one return fo
             os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
             return 1
         case _:
-            log = write_bug_log(error, state_directory())
+            log = _log(error)
             _say(
                 f"drcli itself failed: {type(error).__name__}: {error}",
                 f"This is a bug. Report it with {log}."
@@ -110,6 +110,12 @@ def exit_code_of(error: BaseException) -> int:  # noqa: PLR0911 -- one return fo
                 else "This is a bug, and its log could not be written to the state directory.",
             )
             return DrcliError.exit_code
+
+
+def _log(bug: BaseException) -> Path | None:
+    with suppress(DrcliError):  # the state directory may be what is wrong
+        return write_bug_log(bug, state_directory())
+    return None
 
 
 def _say(message: str, hint: str) -> None:

@@ -2,24 +2,50 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable
 from pathlib import Path
 from typing import TypeVar
 
 import click
+from click.core import ParameterSource
 
 from orchestrator.command import Place
 from orchestrator.state_directory import VARIABLE, state_directory
 
 LAB_VARIABLE = "DRCLI_LAB"
+_EMPTY = "it is empty"
 Command = TypeVar("Command", bound=Callable[..., object])
+
+
+class _Folder(click.Path):
+    """A folder; an empty word would mean the current one."""
+
+    def convert(
+        self,
+        value: str | os.PathLike[str],
+        param: click.Parameter | None,
+        ctx: click.Context | None,
+    ) -> str | bytes | os.PathLike[str]:
+        """Give the path, unless there is none."""
+        if value == "":
+            self.fail(_EMPTY, param, ctx)
+        return super().convert(value, param, ctx)
+
+
+def _not_empty(context: click.Context, option: click.Parameter, value: str | None) -> str | None:
+    """Refuse `--limit "$HOSTS"` of an unset HOSTS: it would mean every host."""
+    typed = context.get_parameter_source(option.name or "") is ParameterSource.COMMANDLINE
+    if value == "" and typed:
+        raise click.BadParameter(_EMPTY)
+    return value
 
 
 def state_dir_option(command: Command) -> Command:
     """Add --state-dir, which every command that reads or writes the journal has."""
     return click.option(
         "--state-dir",
-        type=click.Path(path_type=Path, file_okay=False),
+        type=_Folder(path_type=Path, file_okay=False),
         help=f"Where drcli keeps its journal. [default: {VARIABLE}, or the user's state directory]",
     )(command)
 
@@ -44,6 +70,7 @@ def lab_option(command: Command) -> Command:
         "--lab",
         metavar="NAME",
         envvar=LAB_VARIABLE,
+        callback=_not_empty,
         help=f"The lab whose hosts are meant. [default: {LAB_VARIABLE}, or the checkout's own]",
     )(command)
 
@@ -55,7 +82,7 @@ def selection_options(command: Command) -> Command:
             click.option("--site", required=True, help="The site, a folder of inventories/."),
             click.option("--layer", "layers", multiple=True, help="Only this layer; repeatable."),
             click.option("--component", "components", multiple=True, help="Only this; repeatable."),
-            click.option("--limit", metavar="PATTERN", default="", help=(
+            click.option("--limit", metavar="PATTERN", default="", callback=_not_empty, help=(
                 "Only these hosts: a pattern as for ansible --limit."
             )),
         )
@@ -71,5 +98,6 @@ def from_option(command: Command) -> Command:
         "start",
         metavar="COMPONENT",
         default="",
+        callback=_not_empty,
         help="Begin there: of what comes before it only the gates are run.",
     )(command)

@@ -164,6 +164,12 @@ def test_a_host_that_the_inventory_does_not_know(site):
     assert "not in" in red(site.check(PASSING, hosts=("h1", "h9")))
 
 
+def test_a_group_that_is_written_twice_is_refused_by_playbook_and_gate(site):
+    site.inventory.write_text("servers: {hosts: {h1: }}\nservers: {hosts: {h2: }}\n")
+    assert "duplicate mapping key 'servers'" in failed(site.play(DEBUG, hosts=("h2",)))
+    assert "duplicate mapping key 'servers'" in red(site.check(PASSING, hosts=("h2",)))
+
+
 def test_a_gate_that_names_a_group_which_does_not_exist_runs_on_its_components_hosts(site):
     result = site.check('testinfra_hosts = ["ansible://nosuch"]\n' + PASSING)
     assert result.green
@@ -268,6 +274,35 @@ def test_a_check_that_returns_instead_of_asserting(site):
 
 def test_an_assertion_that_is_always_true(site):
     assert "always true" in red(site.check("def test_a(host): assert (False, 'why')\n"))
+
+
+def test_a_class_of_checks_that_pytest_does_not_collect(site):
+    never = "class TestA:\n    def __init__(self): pass\n    def test_b(self, host): assert False\n"
+    assert "__init__" in red(site.check(PASSING + never))
+
+
+@pytest.mark.parametrize(
+    "body",
+    [
+        "    t = Thread(target=lambda: 1 / 0)\n    t.start()\n    t.join()\n",
+        "    Falls()\n",
+    ],
+    ids=["thread", "del"],
+)
+def test_an_error_that_reaches_no_check(site, body):
+    head = "from threading import Thread\nclass Falls:\n    def __del__(self): 1 / 0\n"
+    assert "ExceptionWarning" in red(site.check(f"{head}def test_b(host):\n{body}"))
+
+
+@pytest.mark.parametrize(
+    "check",
+    ["async def test_b(self): assert False", "def test_b(self): return False",
+     "def test_b(self):\n        yield\n        assert False"],
+    ids=["async", "return", "yield"],
+)  # fmt: skip
+def test_a_check_of_a_unittest_that_is_not_run(site, check):
+    gate = f"import unittest\nclass TestA(unittest.TestCase):\n    {check}\n"
+    assert "TestA.test_b" in red(site.check(PASSING + gate))
 
 
 def test_a_gate_that_ends_its_process_with_success(site):
@@ -425,6 +460,20 @@ def test_an_observation_looks_at_a_host_that_is_gone_first(site, monkeypatch):
     site.gone.write_text("192.0.2.2")
     result = site.check(PASSING, hosts=("s1", "s2"), purpose=GatePurpose.OBSERVE)
     assert [(c.host, c.outcome) for c in result.checks] == [("s2", CheckOutcome.UNREACHABLE)]
+
+
+@pytest.mark.parametrize(("gone", "good"), [("192.0.2.9", False), ("192.0.2.1", True)])
+def test_of_several_names_for_an_address_playbook_and_gate_take_the_same(
+    site, monkeypatch, gone, good
+):
+    site.fake_ssh(monkeypatch)
+    site.write("host_vars/s1.yml", "ansible_ssh_host: 192.0.2.9\n")
+    site.gone.write_text(gone)
+    play = f"- hosts: s1\n  gather_facts: false\n  tasks:\n    {DEBUG.replace('debug', 'ping')}\n"
+    play = play.replace("{msg: x}", "")
+    played = site.play(play, hosts=("s1",))
+    assert (played.outcome is PlaybookOutcome.SUCCEEDED) == good, played.reasons
+    assert site.check(PASSING, hosts=("s1",)).green == good
 
 
 def test_every_way_to_a_host_goes_by_the_same_inventory(site):

@@ -134,9 +134,10 @@ def test_a_bug_leaves_a_log_for_its_owner_alone_and_exit_code_3(tmp_path, monkey
     assert str(log) in capsys.readouterr().err
 
 
-def test_a_bug_is_told_even_where_no_log_can_be_written(tmp_path, monkeypatch, capsys):
+@pytest.mark.parametrize("folder", ["{}/file/state", "~nosuch/state"])
+def test_a_bug_is_told_even_where_no_log_can_be_written(tmp_path, monkeypatch, capsys, folder):
     (tmp_path / "file").write_text("")
-    monkeypatch.setenv("DRCLI_STATE_DIR", str(tmp_path / "file" / "state"))
+    monkeypatch.setenv("DRCLI_STATE_DIR", folder.format(tmp_path))
     assert exit_code_of(ZeroDivisionError()) == 3
     assert "ZeroDivisionError" in capsys.readouterr().err
 

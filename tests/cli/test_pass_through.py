@@ -94,6 +94,12 @@ def test_ansible_cfg_of_the_project_applies(site):
     assert ok(site.play("- hosts: servers\n  gather_facts: false\n  roles: [greet]\n"))
 
 
+def test_nobody_is_asked_for_a_password_in_the_middle_of_a_run(site):
+    asks = "[defaults]\nask_pass = True\nask_vault_pass = True\n"
+    site.write("ansible.cfg", f"{asks}[privilege_escalation]\nbecome_ask_pass = True\n")
+    assert ok(site.play("- ansible.builtin.ping:", timeout=20))
+
+
 def test_check_mode_changes_nothing_and_shows_the_difference(site):
     target = site.project / "made"
     task = f"- ansible.builtin.copy: {{content: new-line, dest: {target}, mode: '0600'}}"

@@ -275,7 +275,7 @@ def test_a_log_that_cannot_be_written_does_not_stop_a_playbook(site):
 
 def test_a_log_on_a_full_disk_does_not_stop_a_playbook(site):
     folder = site.state / "artifacts" / site.run
-    folder.mkdir(parents=True)
+    folder.mkdir(mode=0o700, parents=True)
     (folder / "web-1.jsonl").symlink_to("/dev/full")
     result = site.play("- ansible.builtin.debug: {msg: x}")
     assert result.outcome is PlaybookOutcome.SUCCEEDED

@@ -176,6 +176,7 @@ def test_the_environment_is_small(tmp_path, monkeypatch):
     assert set(given) <= {
         "HOME", "USER", "LOGNAME", "LANG", "LC_ALL", "TZ", "SSH_AUTH_SOCK", "PATH", MARK,
         "ANSIBLE_COLLECTIONS_PATH", "ANSIBLE_NOCOLOR", "ANSIBLE_LOCAL_TEMP",
+        "ANSIBLE_ASK_PASS", "ANSIBLE_ASK_VAULT_PASS", "ANSIBLE_BECOME_ASK_PASS",
         "ANSIBLE_SSH_CONTROL_PATH", "ANSIBLE_SSH_CONTROL_PATH_DIR",
     }  # fmt: skip
     (tmp_path / "ansible.cfg").write_text("")

@@ -43,6 +43,15 @@ class Terminal(io.TextIOWrapper):
         return os.pread(self.fileno(), 10_000_000, 0).decode()
 
 
+@pytest.fixture
+def pipe():
+    """A pipe: the reading end, and a file that writes."""
+    reading, writing = os.pipe()
+    with os.fdopen(writing, "w", encoding="utf-8") as stream:
+        yield reading, stream
+        os.close(reading)
+
+
 class Gone(io.StringIO):
     """A terminal that was closed."""
 
@@ -298,3 +307,24 @@ def test_a_reader_that_left_does_not_stop_the_run():
                 console.show(good_run()[number], fold(good_run()[: number + 1]))
         console.finish(fold(good_run()))
     assert "recovered" in out.getvalue()
+
+
+def test_a_reader_that_takes_no_more_does_not_stop_the_run_and_misses_nothing(pipe):
+    reading, stream = pipe
+    with Console(as_json=True, out=stream, err=io.StringIO()) as console:
+        for number in range(4_000):
+            console.json([number, "x" * 100])  # more than a pipe holds
+        lines = b""
+        while lines.count(b"\n") < 4_000:
+            lines += os.read(reading, 65_536)
+    assert [json.loads(line)[0] for line in lines.splitlines()] == list(range(4_000))
+
+
+def test_what_goes_into_one_pipe_stays_in_its_order(pipe):
+    reading, stream = pipe
+    with Console(out=stream, err=stream) as console:
+        for number in range(200):
+            console.note(f"note {number}")
+            console.line(f"line {number}")
+    expected = [f"{word} {number}" for number in range(200) for word in ("note", "line")]
+    assert os.read(reading, 65_536).decode().splitlines() == expected

@@ -32,6 +32,8 @@ def test_pairs_json_and_files_are_taken_and_a_later_one_wins(tmp_path):
         ("@/nowhere", "/nowhere: cannot be read"),
         ('{"x": [{"y": "{% raw %}canary"}]}', "x: Jinja is refused"),
         ('{"x": {"{{ canary }}": 1}}', "x: Jinja is refused"),
+        ("x=canary\udcff", "x: it is no text"),
+        ('{"x": [{"canary\\ud800": 1}]}', "x: it is no text"),
         ("x='#jinja2:canary'", "x: Jinja is refused"),
     ],
 )

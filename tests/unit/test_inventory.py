@@ -131,6 +131,8 @@ def test_variables_are_the_hosts_and_its_groups_untemplated(inventory):
         ("all: {hosts: {}}", "no host in it"),
         ("routers: 5", "no host in it"),
         ("a: {children: {b: {children: {a: {}}}}}", "recursive dependency loop"),
+        ("a:\n  hosts: {r1: }\n  hosts: {r2: }\n", ":3:3: YAML parsing failed: Found duplicate"),
+        ("a: {hosts: {r1: {x: 1}, r1: }}\n", ":1:25: YAML parsing failed: Found duplicate"),
         ("all: \x00", "control characters"),
         (b"all: \xff", "hosts.yml"),
         ('all: {"hosts": {"a": {}}, "children": {"x\\e[31m": [1]}}', "hosts.yml"),
@@ -163,6 +165,28 @@ def test_a_missing_file_and_a_folder_are_refused(tmp_path):
 def test_broken_group_variables_are_told_with_their_own_file_and_line(inventory):
     with pytest.raises(InputError, match=r"group_vars/routers.yml:3:1: "):
         inventory(routers="a: 1\nb: [\n").variables("r1")
+
+
+def test_a_variable_written_twice_is_refused_with_its_own_file_and_line(inventory):
+    with pytest.raises(InputError, match=r"group_vars/routers.yml:2:1: .*duplicate mapping key"):
+        inventory(routers="a: 1\na: 2\n").variables("r1")
+
+
+def test_a_play_that_says_twice_which_hosts_is_refused(inventory, tmp_path):
+    path = tmp_path / "play.yml"
+    path.write_text("- hosts: routers\n  hosts: databases\n")
+    with pytest.raises(InputError, match=r"play.yml:2:3: .*duplicate mapping key 'hosts'"):
+        inventory().playbook(path)
+
+
+def test_what_ansible_warns_of_is_told_without_the_lines_around_it(inventory, capsys):
+    loaded = inventory("a: {hosts: {r1: }, vars: {when: 1, ansible_password: canary}, c: {x: }}\n")
+    assert loaded.variables("r1")["when"] == 1
+    assert loaded.variables("r1")["when"] == 1
+    first, second = loaded.warnings
+    assert first.startswith("Skipping unexpected key (c) in group (a)")
+    assert second.endswith("hosts.yml:1:27: Found variable using reserved name 'when'.")
+    assert capsys.readouterr() == ("", "")
 
 
 def test_variables_encrypted_without_a_password_are_an_error_of_input(inventory):

@@ -19,8 +19,9 @@ from orchestrator.events import (
     TaskStarted,
     UnknownEvent,
 )
-from orchestrator.journal import FILE_NAME, open_journal, read_journal
+from orchestrator.journal import open_journal, read_journal
 from orchestrator.state import fold
+from orchestrator.state_directory import JOURNAL
 
 NOON = datetime(2026, 1, 2, 12, tzinfo=UTC)
 DNS = PlannedComponent(name="dns", layer="network", hosts=("ns1", "ns2"))
@@ -39,7 +40,7 @@ def read(folder, run="r1"):
 
 
 def execute(folder, statement):
-    raw = sqlite3.connect(folder / FILE_NAME)
+    raw = sqlite3.connect(folder / JOURNAL)
     with raw:
         raw.execute(statement)
     raw.close()
@@ -160,11 +161,11 @@ def test_where_there_is_no_journal_a_view_makes_none(folder):
 @pytest.mark.parametrize("opened", [open_journal, read_journal])
 def test_a_journal_of_a_newer_drcli_is_refused_untouched(written, opened):
     execute(written, "PRAGMA user_version=99")
-    before = (written / FILE_NAME).read_bytes()
+    before = (written / JOURNAL).read_bytes()
     with pytest.raises(JournalError, match="written by a newer drcli") as caught:
         opened(written)
     assert "newer drcli" in caught.value.hint
-    assert (written / FILE_NAME).read_bytes() == before
+    assert (written / JOURNAL).read_bytes() == before
 
 
 DAMAGE = {
@@ -178,7 +179,7 @@ DAMAGE = {
 @pytest.mark.parametrize("content", DAMAGE.values(), ids=DAMAGE)
 @pytest.mark.parametrize("opened", [open_journal, read_journal])
 def test_a_damaged_file_is_named_with_the_way_out_and_never_begun_anew(written, opened, content):
-    path = written / FILE_NAME
+    path = written / JOURNAL
     path.write_bytes(content)
     with pytest.raises(JournalError, match="damaged") as caught:
         opened(written)
@@ -189,7 +190,7 @@ def test_a_damaged_file_is_named_with_the_way_out_and_never_begun_anew(written, 
 @pytest.mark.parametrize("opened", [open_journal, read_journal])
 def test_a_database_without_a_journal_and_a_log_without_its_file_are_damage(folder, opened):
     folder.mkdir(mode=0o700)
-    log = folder / f"{FILE_NAME}-wal"
+    log = folder / f"{JOURNAL}-wal"
     log.write_bytes(b"x" * 100)
     with pytest.raises(JournalError, match="the journal beside it is gone"):
         opened(folder)
@@ -203,7 +204,7 @@ def test_a_zeroed_page_is_found_before_a_run_begins(folder):
     with open_journal(folder) as journal:
         for seq in range(1, 100):
             journal.append(record(seq, TASK.model_copy(update={"task": f"task {seq}" * 20})))
-    path = folder / FILE_NAME
+    path = folder / JOURNAL
     content = bytearray(path.read_bytes())
     content[4096 * 4 : 4096 * 5] = bytes(4096)
     path.write_bytes(content)
@@ -221,7 +222,7 @@ def test_a_state_directory_that_is_a_file_is_an_error_with_a_hint(tmp_path):
 def test_a_process_that_does_not_give_way_is_an_error(folder, monkeypatch):
     monkeypatch.setattr("orchestrator.journal.BUSY_SECONDS", 0.1)
     with open_journal(folder) as journal:
-        other = sqlite3.connect(folder / FILE_NAME, isolation_level=None)
+        other = sqlite3.connect(folder / JOURNAL, isolation_level=None)
         other.execute("BEGIN IMMEDIATE")
         with pytest.raises(JournalError, match="held by another process"):
             journal.append(record(1, STARTED))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import time
 
 import pytest
@@ -40,6 +41,35 @@ def test_a_plan_names_for_each_component_what_a_recovery_needs_to_know(make_proj
     assert database.minimum_checks == 1
     assert (database.needs, database.stands_on) == (("volumes",), ("routing", "volumes"))
     assert (database.settle, database.timeout, database.approval) == (60.0, 1800.0, None)
+
+
+@pytest.mark.parametrize("name", ["ansible_host", "ansible_port", "ansible_ssh_user"])
+def test_an_address_that_is_a_template_is_refused_with_its_host(make_project, name):
+    hosts = f"all: {{hosts: {{r1: }}, children: {{routers: {{vars: {{{name}: '{{{{ x }}}}'}}}}}}}}"
+    hosts = hosts.replace("routers: {", "routers: {hosts: {r1: }, ")
+    project = make_project({"network": [{"name": "dns", "hosts": "routers"}]}, hosts=hosts)
+    assert f"hosts.yml: host r1: {name} is a template" in refusal(project)
+
+
+def test_a_playbook_whose_name_is_too_long_is_refused(make_project):
+    project = make_project()
+    file = f"playbooks/{'a' * 300}.yml"
+    layers = [{"name": "network", "components": [
+        {"name": "routing", "hosts": "routers", "playbook": file}
+    ]}]  # fmt: skip
+    (project / "inventories/room-a/site.yml").write_text(
+        json.dumps({"site": "room-a", "layers": layers})
+    )
+    assert "the playbook of component routing cannot be read: File name too long" in refusal(
+        project
+    )
+
+
+def test_what_ansible_warns_of_is_a_warning_of_the_plan(make_project):
+    hosts = "a: {hosts: {r1: }, vars: {when: 1}}\n"
+    project = make_project({"network": [{"name": "dns", "hosts": "a"}]}, hosts=hosts)
+    (warning,) = plan_of(project).warnings
+    assert "hosts.yml:1:27: Found variable using reserved name 'when'" in warning
 
 
 def test_by_layers_a_component_stands_on_every_layer_below_and_on_what_it_needs(make_project):

@@ -3,7 +3,13 @@ from __future__ import annotations
 import pytest
 
 from orchestrator.errors import InputError
-from orchestrator.project import did_you_mean, find_project, site_folder, site_names
+from orchestrator.project import (
+    did_you_mean,
+    find_project,
+    require_inside,
+    site_folder,
+    site_names,
+)
 
 
 @pytest.fixture
@@ -74,6 +80,30 @@ def test_a_site_that_a_link_leads_out_of_the_project_is_refused(project, tmp_pat
     (project / "inventories" / "room-c").symlink_to(outside)
     with pytest.raises(InputError, match="leads out of the project"):
         site_folder(project, "room-c")
+
+
+def test_a_link_that_leads_to_itself_is_refused(project):
+    (project / "round").symlink_to(project / "round")
+    with pytest.raises(InputError, match=r"round: cannot be followed: "):
+        require_inside(project, project / "round")
+
+
+@pytest.mark.parametrize(
+    ("named", "told"), [("~nosuch/x", "no user 'nosuch'"), ("/" + "a" * 300, "DRCLI_PROJECT=/aaa")]
+)
+def test_a_project_that_cannot_be_is_refused(monkeypatch, named, told):
+    monkeypatch.setenv("DRCLI_PROJECT", named)
+    with pytest.raises(InputError, match=told):
+        find_project()
+
+
+def test_a_folder_of_sites_that_cannot_be_read_is_named(project, monkeypatch):
+    def unreadable(path):
+        raise PermissionError(13, "Permission denied", str(path))
+
+    monkeypatch.setattr(type(project), "iterdir", unreadable)
+    with pytest.raises(InputError, match=r"inventories: cannot be read: Permission denied"):
+        site_names(project)
 
 
 def test_a_name_with_no_near_one_gets_what_there_is():

@@ -19,14 +19,27 @@ CANARY = "canary-4711"
 @pytest.mark.parametrize(
     "name",
     ["password", "db_password", "passwd", "API_KEY", "apikey", "ansible_become_pass", "token",
-     "vault_db", "clientSecret", "private_key", "ldap-bind-passphrase", "tokens"],
+     "vault_db", "clientSecret", "private_key", "ldap-bind-passphrase", "tokens",
+     "accessToken", "authToken", "dbPass", "pwd", "db_pwd", "dbPwd"],
 )  # fmt: skip
 def test_a_name_that_looks_secret(name):
     assert is_secret_name(name)
 
 
 @pytest.mark.parametrize(
-    "name", ["passed", "bypass", "tokenizer", "key", "message", "compass", "private_key_file"]
+    "name",
+    [
+        "passed",
+        "bypass",
+        "tokenizer",
+        "key",
+        "message",
+        "compass",
+        "private_key_file",
+        "tokenizerModel",
+        "Compass",
+        "cpwd1",
+    ],
 )
 def test_a_name_that_does_not(name):
     assert not is_secret_name(name)
@@ -78,6 +91,12 @@ def test_values_under_a_secret_name_are_hidden_at_any_depth():
     value = {"a": [{"db_password": CANARY, "ok": 1}], "vault_x": {"deep": CANARY}}
     shown = Redactor().value(value, longest=100)
     assert shown == {"a": [{"db_password": HIDDEN, "ok": 1}], "vault_x": HIDDEN}
+
+
+def test_a_number_that_is_a_known_secret_is_hidden_and_another_stays():
+    value = {"pin": 4711, "rate": 47.11, "n": 47, "yes": True, "none": None}
+    shown = Redactor(["4711", "47.11", "True"]).value(value, longest=100)
+    assert shown == {"pin": HIDDEN, "rate": HIDDEN, "n": 47, "yes": True, "none": None}
 
 
 def test_secret_values_are_found_at_any_depth_and_no_others():
@@ -147,6 +166,10 @@ def test_what_is_left_of_a_secret_where_a_text_was_cut_is_taken_out(text):
 @pytest.mark.parametrize("text", ["it opens...", "... is the same", "openly… to all", "x... y"])
 def test_what_only_resembles_a_secret_at_a_cut_stays(text):
     assert Redactor(["open-sesame"]).text(text) == text
+
+
+def test_a_secret_that_is_no_text_is_hidden_as_well():
+    assert Redactor(["open-\ud800-sesame"]).text("it is open-\ud800-sesame") == f"it is {HIDDEN}"
 
 
 def test_many_cuts_do_not_make_it_slow():

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import time
+from threading import Thread
 
 from orchestrator.screen import FAREWELL, MOST, Screen
 
@@ -33,6 +34,27 @@ def test_nobody_waits_for_one_that_takes_no_more():
     assert time.monotonic() - begun < FAREWELL
     screen.drain()
     assert time.monotonic() - begun < 3 * FAREWELL
+    os.close(reading)
+
+
+def test_a_reader_that_has_stopped_reading_misses_nothing_when_it_goes_on():
+    reading, stream = piped()
+    screen = Screen(stream, most=None)
+    begun = time.monotonic()
+    for _ in range(30):
+        screen.write("x" * (MOST // 10))
+    assert time.monotonic() - begun < FAREWELL
+    got = []
+
+    def read():
+        while sum(got) < 3 * MOST:
+            got.append(len(os.read(reading, 1_000_000)))
+
+    reader = Thread(target=read)
+    reader.start()
+    screen.drain(patience=60)
+    reader.join()
+    assert sum(got) == 3 * MOST
     os.close(reading)
 
 

@@ -27,6 +27,11 @@ def test_the_number_is_read_where_it_stands(gate, text):
     assert minimum_checks(gate(text)) == 4
 
 
+def test_a_name_that_is_no_checks_may_be_there_twice(gate):
+    text = "minimum_checks = 1\nif x:\n    def f(): 0\nelse:\n    def f(): 1\ndef f(): 2\n"
+    assert minimum_checks(gate(text)) == 1
+
+
 def test_the_gate_is_never_run(gate, tmp_path):
     path = gate(f"open({str(tmp_path / 'ran')!r}, 'w')\nminimum_checks = 1\nraise SystemExit\n")
     assert minimum_checks(path) == 1
@@ -47,6 +52,14 @@ def test_the_gate_is_never_run(gate, tmp_path):
         ("minimum_checks = len('abcd')", ":1:18: minimum_checks must be a number from 1"),
         ("minimum_checks = 2 + 2", ":1:18: minimum_checks must be a number from 1"),
         ("minimum_checks = 4\nminimum_checks = 1\n", ":2:18: minimum_checks is declared more"),
+        (
+            "minimum_checks = 1\ndef test_a(host): 0\n@mark\nasync def test_a(host): 1\n",
+            ":4:1: test_a is already on line 2",
+        ),
+        (
+            "minimum_checks = 1\nclass TestA: 0\nclass TestA: 1\n",
+            ":3:1: TestA is already on line 2",
+        ),
         ("a = 1\ndef f(:\n", ":2:7: not Python: "),
         ("a = '\\d'\nminimum_checks = 0\n", ":2:18: minimum_checks must be"),
         (b"minimum_checks = 4\x00", ":1:"),
@@ -135,6 +148,17 @@ def test_a_link_that_leads_round_ends(make_project):
     project = make_project()
     (project / "playbooks/round").symlink_to(project / "playbooks")
     assert content_hash(project, "room-a")
+
+
+def test_a_folder_that_cannot_be_read_is_named(make_project, monkeypatch):
+    project = make_project()
+    monkeypatch.setattr(type(project), "iterdir", unreadable)
+    with pytest.raises(InputError, match=r"playbooks: cannot be read: Permission denied"):
+        content_hash(project, "room-a")
+
+
+def unreadable(path):
+    raise PermissionError(13, "Permission denied", str(path))
 
 
 def test_a_named_pipe_is_not_waited_for(make_project):

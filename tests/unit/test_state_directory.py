@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import os
 import stat
+from pathlib import Path
 
 import pytest
 
 from orchestrator import state_directory
-from orchestrator.errors import MachineError
+from orchestrator.errors import InputError, MachineError
 from orchestrator.state_directory import make_private, write_bug_log, write_private
 
 
@@ -30,10 +31,36 @@ def test_a_folder_and_all_that_was_missing_above_it_are_private(tmp_path):
     assert [mode(path) for path in made] == [0o700, 0o700, 0o700]
 
 
-def test_a_folder_that_was_open_is_closed(tmp_path):
-    folder = tmp_path / "state"
+@pytest.mark.parametrize(
+    ("there", "below"),
+    [((), ""), (("journal.db",), ""), (("journal.db", "locks/x"), "locks"),
+     (("journal.db", "artifacts/r/x"), "artifacts/r")],
+    ids=["empty", "a journal", "locks", "artifacts"],
+)  # fmt: skip
+def test_a_folder_of_drcli_s_own_that_was_open_is_closed(tmp_path, there, below):
+    state = tmp_path / "state"
+    state.mkdir(mode=0o777)
+    for name in there:
+        (state / name).parent.mkdir(mode=0o777, parents=True, exist_ok=True)
+        (state / name).touch()
+    assert mode(make_private(state / below)) == 0o700
+
+
+def test_an_open_folder_that_holds_other_things_is_refused_and_left_as_it_is(tmp_path):
+    folder = tmp_path / "shared"
     folder.mkdir(mode=0o777)
-    assert mode(make_private(folder)) == 0o700
+    folder.chmod(0o1777)  # as /tmp
+    (folder / "somebody's").touch()
+    with pytest.raises(MachineError, match=r"shared is open to others \(mode 1777\)") as caught:
+        make_private(folder)
+    assert "chmod 700" in caught.value.hint
+    assert mode(folder) == 0o1777
+
+
+def test_a_closed_folder_may_hold_other_things(tmp_path):
+    (tmp_path / "x").touch()
+    tmp_path.chmod(0o700)
+    assert make_private(tmp_path) == tmp_path
 
 
 def test_a_folder_of_another_user_is_refused_and_left_as_it_is(tmp_path):
@@ -56,6 +83,13 @@ def test_a_user_without_a_name_is_told_by_number(tmp_path, monkeypatch):
     monkeypatch.setattr(state_directory.pwd, "getpwuid", {}.__getitem__)
     with pytest.raises(MachineError, match=f"belongs to user {os.getuid()}"):
         make_private(folder)
+
+
+@pytest.mark.parametrize("given", [Path("~nosuch/x"), None])
+def test_the_home_of_a_user_who_is_not_there_is_refused(given, monkeypatch):
+    monkeypatch.setenv("DRCLI_STATE_DIR", "~nosuch/y")
+    with pytest.raises(InputError, match="there is no user 'nosuch' with a home"):
+        state_directory.state_directory(given)
 
 
 def test_a_file_is_private_also_where_an_open_one_was(tmp_path):
