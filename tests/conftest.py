@@ -51,9 +51,10 @@ PLAYBOOK = """\
   any_errors_fatal: true
   tasks:
     - name: Leave the mark of {name}
-      ansible.builtin.copy:
-        content: up
-        dest: "{marks}/{name}-{{{{ inventory_hostname }}}}"
+      ansible.builtin.lineinfile: # one run of a module; copy is three
+        line: up
+        create: true
+        path: "{marks}/{name}-{{{{ inventory_hostname }}}}"
         mode: "0600"
 """
 

@@ -24,8 +24,10 @@ EXTRA = {
     "nested": {"api_key": [f"{CANARY}-extra-nested"]},
     "plain": f"{CANARY}-extra-plain",
 }
-INVENTORY = HOSTS.replace("vars: {", f"vars: {{ansible_password: {CANARY}-ssh, ").replace(
-    "{img1: }", "{img1: {ansible_become: true, ansible_become_user: operator}}"
+INVENTORY = (
+    HOSTS.replace("vars: {", f"vars: {{ansible_password: {CANARY}-ssh, ")
+    .replace("{img1: }", "{img1: {ansible_become: true, ansible_become_user: operator}}")
+    .replace("{r1: , r2: }", "{r1: }")
 )
 TASKS = """\
     - name: Show what is in the vault

@@ -48,7 +48,7 @@ def test_limit_recovers_and_proves_its_hosts_and_claims_no_more(project, drcli):
 def test_the_next_command_as_it_is_told_touches_nothing_that_was_left_out(project, drcli):
     playbook = project / "playbooks/storage/volumes.yml"
     whole = playbook.read_text()
-    playbook.write_text(whole.replace("content: up", 'content: "{{ nowhere }}"'))
+    playbook.write_text(whole.replace("line: up", 'line: "{{ nowhere }}"'))
     run(drcli, project, "--component", "volumes", "--limit", "all:!db2", code=1)
     _, _, told = last_line(drcli("show", cwd=project)).partition("Next: drcli ")
     playbook.write_text(whole)
@@ -132,7 +132,7 @@ def test_a_dry_run_goes_through_the_whole_plan_and_changes_nothing(project, drcl
 
 def test_a_dry_run_that_does_not_end_well_is_exit_code_1(project, drcli):
     playbook = project / "playbooks/network/routing.yml"
-    playbook.write_text(playbook.read_text().replace("content: up", 'content: "{{ nowhere }}"'))
+    playbook.write_text(playbook.read_text().replace("line: up", 'line: "{{ nowhere }}"'))
     done = run(drcli, project, "--check", code=1)
     assert "dry run FAILED: 0 tasks would change" in last_line(done)
     assert "failed: routing; blocked: volumes, imaging" in last_line(done)

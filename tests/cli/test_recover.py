@@ -60,7 +60,7 @@ def test_what_is_told_next_works_from_where_project_and_journal_had_to_be_named(
     project = make_project(ONE)
     playbook = project / "playbooks/network/routing.yml"
     whole = playbook.read_text()
-    playbook.write_text(whole.replace("content: up", 'content: "{{ nowhere }}"'))
+    playbook.write_text(whole.replace("line: up", 'line: "{{ nowhere }}"'))
     (tmp_path / "elsewhere").mkdir()
 
     def typed(words, code=0):
@@ -80,7 +80,7 @@ def test_what_is_told_next_works_from_where_project_and_journal_had_to_be_named(
 def test_a_playbook_that_fails_is_shown_with_task_host_and_message(make_project, drcli):
     project = make_project(ONE)
     playbook = project / "playbooks/network/routing.yml"
-    text = playbook.read_text().replace("content: up", 'content: "{{ nowhere_defined }}"')
+    text = playbook.read_text().replace("line: up", 'line: "{{ nowhere_defined }}"')
     playbook.write_text(text)
     recover(drcli, project, code=1)
     [failure] = shown(drcli, project)["routing"]["failures"]
