@@ -47,6 +47,7 @@ from orchestrator.events import (
     TaskFailed,
     TaskStarted,
 )
+from orchestrator.progress import STOPPED
 from orchestrator.report import (
     check_title,
     clean,
@@ -378,8 +379,8 @@ def _step(  # noqa: PLR0911 -- one return for each kind
             return ""  # what it means for the component is said at once
         case GateFinished(purpose=GatePurpose.RECHECK, attempt=1, reasons=reasons):
             # Ended together with the run, or not begun, it has seen nothing.
-            unseen = any(reason.startswith("stopped") for reason in reasons)
-            return "" if unseen else "was up and is red now: looks once more"
+            seen = STOPPED.isdisjoint(reasons)
+            return "was up and is red now: looks once more" if seen else ""
         case GateFinished(purpose=GatePurpose.OBSERVE | GatePurpose.VERIFY, attempt=1) as gate:
             bad = f": {check_title(component.failing[0])}" if component.failing else ""
             took = duration(gate.seconds)
