@@ -90,11 +90,14 @@ def test_it_listens_on_its_data_address_alone(host, variables, address_of):
     assert listening == wanted, f"PostgreSQL listens on {listening}, must on {wanted}"
 
 
-def test_its_data_lie_on_the_volume_and_commits_are_durable(sql, variables):
+def test_its_data_lie_on_the_volume_and_commits_are_durable(host, sql, variables):
     names = ("data_directory", "data_checksums", "fsync", "synchronous_commit", "full_page_writes")
     found = {name: sql(f"SHOW {name}") for name in names}
     wanted = dict.fromkeys(names, "on") | {"data_directory": variables["database_data_directory"]}
     assert found == wanted, f"settings are {found}"
+    places = (variables["volumes_mount_point"], variables["database_data_directory"])
+    numbers = host.check_output("timeout 10 stat --dereference --format %%d %s %s", *places).split()
+    assert len(set(numbers)) == 1, f"{places[1]} does not lie on the filesystem of {places[0]}"
 
 
 @pytest.mark.dark_peers_allowed

@@ -6,7 +6,7 @@ import json
 
 import pytest
 
-minimum_checks = 12
+minimum_checks = 13
 SHOW = "timeout 20 volumes-mirror show"
 
 
@@ -56,7 +56,7 @@ def test_no_device_is_missing(host, mount_point):
     assert "MISSING" not in shown, f"a device is missing: {shown}"
 
 
-@pytest.mark.parametrize("kind", ["data", "metadata"])
+@pytest.mark.parametrize("kind", ["data", "metadata", "system"])
 def test_everything_is_mirrored(host, mirror, kind):
     profiles = host.check_output(
         f"find {mirror}/allocation/{kind} -mindepth 1 -type d -printf '%f '"
