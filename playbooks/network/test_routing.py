@@ -11,8 +11,9 @@ minimum_checks = 14
 
 # Exits 0 when the kernel has the rules of the file and nothing else.
 EXACTLY_THE_FILE = (
-    'test "$(nft --stateless list ruleset)" = "$(timeout 10 unshare --net sh -c '
-    "'nft --file /etc/nftables.conf && nft --stateless list ruleset')\""
+    "wanted=$(timeout 10 unshare --net sh -c"
+    " 'nft --file /etc/nftables.conf && nft --stateless list ruleset')"
+    ' && test -n "$wanted" && test "$(nft --stateless list ruleset)" = "$wanted"'
 )
 
 
