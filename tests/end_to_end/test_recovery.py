@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import warnings
 
 import pytest
 from on_the_lab import on
@@ -66,15 +67,16 @@ def recovered(lab, dark):
     """The events of the recovery."""
     ended = lab.recover()
     assert ended.code == 0, str(lab("show"))
+    looks = [e for e in kinds(ended.events, "gate_finished") if e["purpose"] == "recheck"]
+    if red := {look["component"]: look["reasons"] for look in looks if not look["green"]}:
+        warnings.warn(f"up, and red when it was looked at again: {red}", stacklevel=1)
     return ended.events
 
 
 def test_in_the_dark_no_gate_was_green(recovered):
     looks = [e for e in kinds(recovered, "gate_finished") if e["purpose"] == "observe"]
-    assert {look["component"] for look in looks if not look["green"]} == {
-        component["name"] for component in recovered[0]["components"]
-    }
-    assert len(looks) == 9
+    first = {look["component"]: look["green"] for look in reversed(looks)}
+    assert first == {component["name"]: False for component in recovered[0]["components"]}
 
 
 def test_what_a_power_cut_had_done_was_met_on_the_way(recovered):
