@@ -14,15 +14,15 @@ PACKAGES := python3 python3-venv podman runc mmdebstrap \
 
 help:
 	@echo "make demo          bring the lab up, cut its power, recover it, say what was lost, take it down"
-	@echo "make test          every linter and every test, the recovery on the lab included"
-	@echo "make unit          the tests that run anywhere in seconds"
+	@echo "make test          every linter and every test, the recovery on a lab and Molecule's network scenario included"
+	@echo "make unit          the unit tests alone, anywhere, in half a minute"
 	@echo "make check         every linter"
 	@echo "make faults        every fault of the lab's catalogue, every service stopped; three quarters of an hour, FAULT=name for one"
 	@echo "make cuts          ten power cuts in a row under load, and what the database does not survive whole; CUT=part for one"
 	@echo "make molecule      each layer's playbooks and gates on a lab of its own; SCENARIO=network: one layer"
 	@echo "make molecule-red  regressions are planted in a copy, and Molecule has to end red at the right step"
 	@echo "make pipeline      the commands of the pipelines in docs/ci.md, in a fresh clone"
-	@echo "make clean         take every lab down and remove what setup made here"
+	@echo "make clean         remove every lab and what setup made in this folder; Debian packages and drcli's journal stay"
 
 # Packages only where one is missing; all of it again when what is wanted changed.
 setup: $(VENV)/.ready

@@ -1,4 +1,4 @@
-"""The only printer. Progress goes to stderr, results and the last line to stdout.
+"""The only printer of a run and its views: progress on stderr, results and last line on stdout.
 
 On a terminal a run is a live table of layers and components; elsewhere it is plain lines with a
 time; with `--json` it is the records, one a line, on stdout. A terminal or a reader that goes away

@@ -1,4 +1,4 @@
-"""One run a site at a time on this controller, and who holds its lock.
+"""One run a site at a time in one state directory, and who holds its lock.
 
 STATE/locks/SITE.lock is the lock, which the kernel gives back when its holder dies;
 STATE/locks/SITE.holder says who holds it. A process is known by the boot it lives in, its number

@@ -40,7 +40,7 @@ _ACCESS = (
 _CHANGE = (
     click.option("--forks", type=click.IntRange(1, 500), help="Hosts at once, for each playbook."),
     click.option("--check", is_flag=True, help="Dry run: playbooks in check mode, no change."),
-    click.option("--diff", is_flag=True, help="Show what changes in files, in each attempt's log."),
+    click.option("--diff", is_flag=True, help="Keep what changes in files: drcli show, and logs."),
 )
 
 

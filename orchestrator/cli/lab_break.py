@@ -3,18 +3,16 @@
 from __future__ import annotations
 
 import json
+import shutil
+import sys
+import textwrap
+from collections.abc import Iterator
 
 import click
-from rich.table import Table
 
-from orchestrator.cli.lab_shared import (
-    NAME,
-    SITE,
-    load_lab,
-    print_table,
-    progress,
-    recovery_hint,
-)
+from orchestrator.cli.lab_shared import NAME, SITE, WIDE, hint, load_lab, progress, recovery_hint
+from orchestrator.cli.shared_options import typed_place
+from orchestrator.command import command
 from orchestrator.lab import power
 from orchestrator.lab.breaking import Breaker
 from orchestrator.lab.broken import Broken, read_broken
@@ -74,8 +72,13 @@ def break_(  # noqa: PLR0913 -- one for each option
         )
         done = breaker.take_back(chosen) if undo else breaker.give(chosen)
     click.echo(f"{fault}: taken back" if undo else f"{fault}: {chosen.explains}")
+    if not undo:
+        click.echo(f"  {chosen.effect}")
     for line in done:
         click.echo(f"  {line}")
+    if not undo:
+        back = hint(instance, "break", fault, "--undo") if chosen.has_undo else "a recovery"
+        click.echo(f"Undo: {back}; every fault: {hint(instance, 'reset')}")
     click.echo(f"Next: {recovery_hint(instance)}")
 
 
@@ -90,7 +93,11 @@ def _list(site: str, name: str | None, *, as_json: bool) -> None:
         listed = [_as_json(definition, fault, broken) for fault in catalogue.faults]
         click.echo(json.dumps({"site": site, "faults": listed}))
         return
-    _show(catalogue, broken)
+    columns = shutil.get_terminal_size().columns if sys.stdout.isatty() else WIDE
+    for line in _lines(catalogue, broken, columns):
+        click.echo(line)
+    named = ("--site", site, *(("--name", name) if name else ()))
+    click.echo(f"Undo of every fault: {command('lab', 'reset', *named, place=typed_place())}")
 
 
 def _as_json(definition: Definition, fault: LabFault, broken: Broken) -> dict[str, object]:
@@ -102,10 +109,16 @@ def _as_json(definition: Definition, fault: LabFault, broken: Broken) -> dict[st
     }
 
 
-def _show(catalogue: Catalogue, broken: Broken) -> None:
-    table = Table("fault", "component", "hosts", "ends", "what is broken", box=None, pad_edge=False)
+def _lines(catalogue: Catalogue, broken: Broken, columns: int) -> Iterator[str]:
+    """A row for each fault, and below it, wrapped, what is broken and what comes of it."""
+    rows = [("FAULT", "COMPONENT", "HOSTS", "ENDS", "UNDO")]
     for fault in catalogue.faults:
         given = broken.given.get(fault.name, ())
         on = f"given: {', '.join(given)}" if given else ", ".join(fault.hosts)
-        table.add_row(fault.name, fault.component, on, fault.expect, fault.explains)
-    print_table(table)
+        back = "--undo" if fault.has_undo else "a recovery"
+        rows.append((fault.name, fault.component, on, fault.expect, back))
+    widths = [max(len(row[column]) for row in rows) for column in range(len(rows[0]))]
+    texts = ["", *(f"{fault.explains} {fault.effect}" for fault in catalogue.faults)]
+    for row, text in zip(rows, texts, strict=True):
+        yield "  ".join(map(str.ljust, row, widths)).rstrip()
+        yield from textwrap.wrap(text, columns, initial_indent="  ", subsequent_indent="  ")

@@ -71,7 +71,8 @@ def lab_option(command: Command) -> Command:
         metavar="NAME",
         envvar=LAB_VARIABLE,
         callback=_not_empty,
-        help=f"The lab whose hosts are meant. [default: {LAB_VARIABLE}, or the checkout's own]",
+        help=f"The lab whose hosts are meant. [default: {LAB_VARIABLE}, or the checkout's own "
+        "where the inventory has no addresses]",
     )(command)
 
 

@@ -1,6 +1,6 @@
 """Podman, through its command line: the few things the lab asks of it, as typed functions.
 
-Containers have no network of podman's: cables.py gives them theirs. So podman has no addresses to
+Containers have no network of podman's: network.py gives them theirs. So podman has no addresses to
 share out, and none to leak when it is killed.
 """
 

@@ -5,8 +5,8 @@
 
 Each fault is given to a lab in its seeded state. A row is printed when it is done and kept in
 build/faults.json: whoever is interrupted goes on there; a row is done anew when its fault or the
-code was changed, so that all of the table are of one code. The table goes to docs/reliability.md.
-Exit code 1 when any row is not as it must be.
+code was changed, so that all of the table are of one code. When all are done, and none was chosen,
+the table goes to docs/reliability.md. Exit code 1 when any row is not as it must be.
 """
 
 from __future__ import annotations
@@ -43,12 +43,14 @@ def main(chosen: list[str]) -> int:
             return 2
         done = _read(site)
         for name in site.faults:
-            if name in chosen or not (chosen or _is_done(done.get(name), _digest(site, name))):
+            if name in chosen or not (chosen or _is_done(done.get(name))):
                 lab.must("lab", "reset")
-                _keep(done, site, try_fault(lab, site, name), _digest(site, name))
+                _keep(done, try_fault(lab, site, name), _digest(site, name))
         for component in SERVICES:
             if component in chosen or not (chosen or _services_done(done, component)):
-                _services(lab, site, component, done)
+                _services(lab, component, done)
+        if not chosen:
+            _write([done[name] for name in _digests(site)])
         if not os.environ.get("DRCLI_KEEP_LAB"):
             lab.must("lab", "down")
     bad = [name for name, row in done.items() if row["wrong"]]
@@ -63,16 +65,22 @@ def _digest(site: Site, name: str) -> str:
     return hashlib.sha256(fault.encode()).hexdigest()[:12]
 
 
-def _is_done(row: dict | None, of: str) -> bool:
-    return row is not None and row["of"] == of and not row["wrong"]
+def _digests(site: Site) -> dict[str, str]:
+    """Every row of the table, in its order, and what it must have been made of to count still."""
+    services = (f"{unit} stopped on {host}" for _, unit, host in MUTATIONS)
+    return {name: _digest(site, name) for name in site.faults} | dict.fromkeys(services, CODE)
+
+
+def _is_done(row: dict | None) -> bool:
+    return row is not None and not row["wrong"]
 
 
 def _services_done(done: dict[str, dict], component: str) -> bool:
     stopped = [(unit, host) for one, unit, host in MUTATIONS if one == component]
-    return all(_is_done(done.get(f"{u} stopped on {h}"), CODE) for u, h in stopped)
+    return all(_is_done(done.get(f"{u} stopped on {h}")) for u, h in stopped)
 
 
-def _services(lab: Lab, site: Site, component: str, done: dict[str, dict]) -> None:
+def _services(lab: Lab, component: str, done: dict[str, dict]) -> None:
     """Stop each service of a component on each host; the component is whole before and after."""
     lab.must("lab", "reset")
     for unit, hosts in SERVICES[component].items():
@@ -84,16 +92,14 @@ def _services(lab: Lab, site: Site, component: str, done: dict[str, dict]) -> No
                     row.wrong.append("the component was not recovered afterwards")
             except subprocess.SubprocessError as error:
                 row.wrong.append(str(error))
-            _keep(done, site, row, CODE)
+            _keep(done, row, CODE)
 
 
-def _keep(done: dict[str, dict], site: Site, row: Row, of: str) -> None:
-    """Show a row, keep it for whoever goes on after an interruption, write the page."""
+def _keep(done: dict[str, dict], row: Row, of: str) -> None:
+    """Show a row, and keep it for whoever goes on after an interruption."""
     done[row.fault] = {**asdict(row), "of": of}
     KEPT.parent.mkdir(exist_ok=True)
     KEPT.write_text(json.dumps(done, indent=1))
-    order = [*site.faults, *(f"{unit} stopped on {host}" for _, unit, host in MUTATIONS)]
-    _write([done[name] for name in order if name in done])
     print(_line(done[row.fault]), flush=True)
     for what in row.wrong:
         print(f"    {what}", flush=True)
@@ -108,10 +114,10 @@ def _line(row: dict) -> str:
 
 
 def _read(site: Site) -> dict[str, dict]:
-    """The rows that were kept, without those of faults and services that are no more."""
+    """The rows that were kept and still count: of what there is, and of this code."""
     kept = json.loads(KEPT.read_text()) if KEPT.exists() else {}
-    known = {*site.faults, *(f"{unit} stopped on {host}" for _, unit, host in MUTATIONS)}
-    return {name: row for name, row in kept.items() if name in known}
+    digests = _digests(site)
+    return {name: row for name, row in kept.items() if row["of"] == digests.get(name)}
 
 
 def _write(rows: list[dict]) -> None:

@@ -29,6 +29,9 @@ def run(line: str, clone: Path) -> bool:
     """Run one command as a runner's shell does; whether it ended well."""
     began = time.monotonic()
     environment = {k: v for k, v in clean_environment().items() if not k.startswith("MAKE")}
+    of_make = str(PROJECT / ".venv" / "bin")  # a runner's shell does not have it
+    paths = [path for path in environment["PATH"].split(":") if path != of_make]
+    environment["PATH"] = ":".join(paths)
     done = subprocess.run(
         ["bash", "-eo", "pipefail", "-c", line],
         cwd=clone, env=environment, timeout=AT_MOST, check=False,

@@ -18,7 +18,7 @@ SINGLE_IMPORTERS = {
     "pytest": {"gate_plugin.py"},
     "click": {path.relative_to(PACKAGE).as_posix() for path in (PACKAGE / "cli").glob("*.py")},
     "sqlalchemy": {"journal.py"},
-    "rich": {"console.py", "cli/lab.py", "cli/lab_break.py", "cli/lab_shared.py"},
+    "rich": {"console.py", "cli/lab.py", "cli/lab_shared.py"},
 }
 VAGUE = {"utils", "helpers", "common", "manager", "base"}
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import importlib.util
 import os
 import shlex
+import shutil
 import subprocess
 
 import click
@@ -58,3 +59,19 @@ def test_each_command_exists_with_these_options(line):
             _, found, rest = found.resolve_command(context, rest)
             context = click.Context(found, parent=context)
         found.make_parser(context).parse_args(rest)
+
+
+def test_molecule_is_found_from_a_shell_that_knows_nothing_of_the_checkout(tmp_path):
+    (tmp_path / ".venv/bin").mkdir(parents=True)
+    shutil.copytree(PROJECT / ".ci", tmp_path / ".ci")
+    for name, script in (("molecule", 'drcli "$*"'), ("drcli", 'echo "drcli for: $*"')):
+        path = tmp_path / ".venv/bin" / name
+        path.write_text(f"#!/bin/sh\n{script}\n")
+        path.chmod(0o755)
+    done = subprocess.run(
+        [tmp_path / ".ci/molecule", "network"],
+        cwd="/", env={"PATH": "/usr/bin:/bin", "COMMAND": "destroy"},
+        capture_output=True, text=True, check=False,
+    )  # fmt: skip
+    assert done.returncode == 0, done.stderr
+    assert "drcli for: --base-config .config/molecule/config.yml destroy" in done.stdout

@@ -8,12 +8,16 @@ import textwrap
 from pathlib import Path
 
 import pytest
+from click.testing import CliRunner
 from services_on_the_lab import SERVICES
 
+from orchestrator.cli.lab import lab
+from orchestrator.cli.lab_break import _lines
 from orchestrator.errors import InputError
 from orchestrator.lab.broken import Broken
 from orchestrator.lab.definition import load_definition
 from orchestrator.lab.faults import elsewhere, load_faults
+from orchestrator.lab.instance import Instance
 from orchestrator.site import load_site
 from orchestrator.yaml_file import read_yaml
 
@@ -179,6 +183,63 @@ def test_what_is_broken_is_known_until_it_is_undone():
     assert not mended.off
     assert not mended.out["h1"]
     assert not mended.take_back("a", ["h2"]).given
+
+
+def test_the_list_has_what_comes_of_each_fault_and_what_takes_it_back(make, monkeypatch):
+    monkeypatch.chdir(make(FAULT, HELD | {"name": "stuck"}).project)
+    done = CliRunner().invoke(lab, ["break", "--list", "--site", "tiny", "--name", "no-such-lab"])
+    assert done.output.splitlines() == [
+        "FAULT  COMPONENT  HOSTS  ENDS       UNDO",
+        "gone   database   db1    recovered  a recovery",
+        "  Something is gone. It must come back.",
+        "stuck  database   db1    held       --undo",
+        "  Something is gone. It must come back.",
+        "Undo of every fault: drcli lab reset --site tiny --name no-such-lab",
+    ]
+
+
+@pytest.mark.parametrize("columns", [80, 120])
+def test_the_list_fits_a_terminal(columns):
+    catalogue = load_faults(load_definition(PROJECT, "hosting-a"))
+    broken = Broken(given={fault.name: fault.hosts for fault in catalogue.faults})
+    lines = list(_lines(catalogue, broken, columns))
+    assert max(map(len, lines)) <= columns
+    assert "given: r1, r2" in "\n".join(lines)
+    shown = " ".join(line.strip() for line in lines)
+    assert all(f"{one.explains} {one.effect}" in shown for one in catalogue.faults)
+
+
+@pytest.mark.parametrize(
+    ("fault", "undo"),
+    [
+        (FAULT, "a recovery"),
+        (HELD, "drcli lab break gone --undo --site tiny --name copy"),
+    ],
+)
+def test_a_fault_that_was_given_says_what_comes_of_it_and_how_to_undo_it(
+    make, tmp_path, monkeypatch, fault, undo
+):
+    definition = make(fault)
+    copy = Instance(
+        name="copy",
+        site="tiny",
+        project=tmp_path,
+        subnet="10.78.3.0/24",
+        short="a1b2c3",
+        made="2026-01-01T00:00:00Z",
+    )
+    monkeypatch.setattr("orchestrator.lab.lab_lock.LABS", tmp_path)
+    monkeypatch.setattr("orchestrator.cli.lab_break.load_lab", lambda *_: (definition, copy))
+    monkeypatch.setattr("orchestrator.cli.lab_break.power.require_made", lambda *_: None)
+    monkeypatch.setattr("orchestrator.cli.lab_break.Breaker.give", lambda *_: ("db1: done",))
+    done = CliRunner().invoke(lab, ["break", "gone", "--site", "tiny", "--name", "copy"])
+    assert done.output.splitlines() == [
+        "gone: Something is gone.",
+        "  It must come back.",
+        "  db1: done",
+        f"Undo: {undo}; every fault: drcli lab reset --site tiny --name copy",
+        "Next: drcli recover --site tiny --lab copy",
+    ]
 
 
 def test_the_catalogue_of_this_repository_has_a_fault_for_most_components():
