@@ -18,10 +18,10 @@ SYSTEM = (
 # The timeline of a primary, and the lines of its history file; of a standby nothing.
 HISTORY = (
     "timeout 10 psql -U postgres -h /run/postgresql -XAtqc"
-    " \"SELECT ('x' || left(file, 8))::bit(32)::int, CASE left(file, 8) WHEN '00000001' THEN ''"
-    " ELSE pg_read_file('pg_wal/' || left(file, 8) || '.history') END"
-    " FROM (SELECT CASE WHEN pg_is_in_recovery() THEN NULL"
-    ' ELSE pg_walfile_name(pg_current_wal_lsn()) END AS file) AS now WHERE file IS NOT NULL"'
+    " \"SELECT ('x' || id)::bit(32)::int || chr(10) ||"
+    " coalesce(pg_read_file('pg_wal/' || id || '.history', 0, 100000, true), '')"
+    " FROM left(CASE WHEN NOT pg_is_in_recovery() THEN pg_walfile_name(pg_current_wal_lsn()) END, 8)"
+    ' AS id WHERE id IS NOT NULL"'
 )
 
 
