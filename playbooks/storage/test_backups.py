@@ -20,7 +20,8 @@ HISTORY = (
     "timeout 10 psql -U postgres -h /run/postgresql -XAtqc"
     " \"SELECT ('x' || id)::bit(32)::int || chr(10) ||"
     " coalesce(pg_read_file('pg_wal/' || id || '.history', 0, 100000, true), '')"
-    " FROM left(CASE WHEN NOT pg_is_in_recovery() THEN pg_walfile_name(pg_current_wal_lsn()) END, 8)"
+    " FROM left(CASE WHEN NOT pg_is_in_recovery()"
+    " THEN pg_walfile_name(pg_current_wal_lsn()) END, 8)"
     ' AS id WHERE id IS NOT NULL"'
 )
 
