@@ -9,6 +9,7 @@ from types import ModuleType, SimpleNamespace
 import pytest
 from engine import FakeGates
 
+from orchestrator.cli.person import person
 from orchestrator.cli.wiring import wire
 from orchestrator.command import next_command
 from orchestrator.events import RunStarted
@@ -91,3 +92,11 @@ def test_a_run_is_told_what_was_asked_for_and_has_an_id_of_its_own(make_project,
     assert (one.layers, one.selected, one.max_parallel) == (("network",), (), 2)
     assert [component.name for component in plan.components] == ["routing"]
     assert one.run != other.run
+
+
+def test_a_person_whose_name_is_not_utf_8_can_stand_in_the_journal(monkeypatch):
+    monkeypatch.setenv("SUDO_USER", "m\udcffx")
+    assert person() == "m?x"
+    monkeypatch.delenv("SUDO_USER")
+    monkeypatch.setenv("LOGNAME", "m\udcffx")
+    assert person() == "m?x"
