@@ -14,8 +14,9 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
-from orchestrator.errors import InputError, one_line
+from orchestrator.errors import InputError, noting, one_line
 from orchestrator.project import did_you_mean
+from orchestrator.yaml_file import decoded
 
 # What may reach a command line, a list with commas, and a terminal as it is.
 _HOST_NAME = r"[A-Za-z0-9_][A-Za-z0-9_.:-]{0,253}"
@@ -288,8 +289,14 @@ def _refused(path: Path, error: BaseException) -> InputError:
     cause: BaseException | None = error
     while cause is not None:
         origin: Any = getattr(cause, "obj", None)
-        if getattr(origin, "line_num", None):
-            place = f"{origin.path}:{origin.line_num}:{origin.col_num or 1}"
+        if getattr(origin, "path", None):
+            file, line = Path(origin.path), origin.line_num
+            no_text: list[InputError] = []
+            with suppress(OSError), noting(no_text):
+                decoded(file.read_bytes(), file)  # Ansible knows no line of such bytes
+            if no_text:
+                return no_text[0]
+            place = f"{file}:{line}:{origin.col_num or 1}" if line else str(file)
             return InputError(f"{place}: {one_line(error)}", hint=hint)
         cause = cause.__cause__ or cause.__context__
     return InputError(f"{path}: {one_line(error)}", hint=hint)
