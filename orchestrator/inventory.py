@@ -92,15 +92,19 @@ class Inventory:
             raise _refused(self.path, error) from error
         return found
 
-    def opened(self, value: object) -> str | None:
-        """The text of an encrypted value; None when no password was given.
+    def opened(self, value: object, *, sealed: bool = False) -> str | None:
+        """The text of an encrypted value; None when no password was given, or it stays sealed.
 
         Raises:
             InputError: none of those given opens it.
+            TypeError: it is not an encrypted value.
         """
         from ansible.errors import AnsibleError  # noqa: PLC0415 -- keeps `drcli --help` quick
+        from ansible.parsing.vault import EncryptedString  # noqa: PLC0415
 
-        if not self._has_passwords:
+        if not isinstance(value, EncryptedString):
+            raise TypeError("neither text nor number, date, list, set or mapping")
+        if sealed or not self._has_passwords:
             return None
         try:
             return str(value)
