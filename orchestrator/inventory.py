@@ -14,8 +14,9 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
-from orchestrator.errors import InputError, one_line
+from orchestrator.errors import InputError, noting, one_line
 from orchestrator.project import did_you_mean
+from orchestrator.yaml_file import decoded
 
 # What may reach a command line, a list with commas, and a terminal as it is.
 _HOST_NAME = r"[A-Za-z0-9_][A-Za-z0-9_.:-]{0,253}"
@@ -91,15 +92,19 @@ class Inventory:
             raise _refused(self.path, error) from error
         return found
 
-    def opened(self, value: object) -> str | None:
-        """The text of an encrypted value; None when no password was given.
+    def opened(self, value: object, *, sealed: bool = False) -> str | None:
+        """The text of an encrypted value; None when no password was given, or it stays sealed.
 
         Raises:
             InputError: none of those given opens it.
+            TypeError: it is not an encrypted value.
         """
         from ansible.errors import AnsibleError  # noqa: PLC0415 -- keeps `drcli --help` quick
+        from ansible.parsing.vault import EncryptedString  # noqa: PLC0415
 
-        if not self._has_passwords:
+        if not isinstance(value, EncryptedString):
+            raise TypeError("neither text nor number, date, list, set or mapping")
+        if sealed or not self._has_passwords:
             return None
         try:
             return str(value)
@@ -288,8 +293,14 @@ def _refused(path: Path, error: BaseException) -> InputError:
     cause: BaseException | None = error
     while cause is not None:
         origin: Any = getattr(cause, "obj", None)
-        if getattr(origin, "line_num", None):
-            place = f"{origin.path}:{origin.line_num}:{origin.col_num or 1}"
+        if getattr(origin, "path", None):
+            file, line = Path(origin.path), origin.line_num
+            no_text: list[InputError] = []
+            with suppress(OSError), noting(no_text):
+                decoded(file.read_bytes(), file)  # Ansible knows no line of such bytes
+            if no_text:
+                return no_text[0]
+            place = f"{file}:{line}:{origin.col_num or 1}" if line else str(file)
             return InputError(f"{place}: {one_line(error)}", hint=hint)
         cause = cause.__cause__ or cause.__context__
     return InputError(f"{path}: {one_line(error)}", hint=hint)

@@ -7,11 +7,14 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator, Mapping
+from datetime import date
+from functools import partial
 from pathlib import Path
 from threading import Lock
 from typing import Any
 
-from orchestrator.inventory import Passwords, load_inventory
+from orchestrator.errors import InputError, one_line
+from orchestrator.inventory import Inventory, Passwords, load_inventory
 from orchestrator.sources import files_below
 
 # What Ansible adds of its own: it tells of this process, not of the host.
@@ -20,6 +23,8 @@ _MAGIC = {
     "group_names", "groups", "inventory_dir", "inventory_file", "inventory_hostname",
     "inventory_hostname_short", "playbook_dir",
 }  # fmt: skip
+
+_DEEPEST = 100  # levels of one variable: an alias may lead into itself
 
 _lock = Lock()
 _loaded: dict[object, tuple[object, dict[str, Any]]] = {}
@@ -31,13 +36,14 @@ def listing(paths: tuple[Path, ...], *, vault: Passwords = ()) -> dict[str, Any]
     What is encrypted is there when a password of the `vault` opens it, else it is None.
 
     Raises:
-        InputError: Ansible cannot read it; the message is its own.
+        InputError: Ansible cannot read it (the message is its own), or a variable cannot be JSON.
     """
     with _lock:
         state = [(file, _stamp(file)) for path in paths for file in _files(path)]
         known = _loaded.get((paths, vault))
         if known is None or known[0] != state:
-            known = _loaded[paths, vault] = (state, _list(paths, vault))
+            content = plain_content(load_inventory(*paths, vault=vault))
+            known = _loaded[paths, vault] = (state, content)
         return known[1]
 
 
@@ -46,32 +52,51 @@ def hosts_of(content: Mapping[str, Any]) -> set[str]:
     return set(content["_meta"]["hostvars"])
 
 
-def _list(paths: tuple[Path, ...], vault: Passwords) -> dict[str, Any]:
-    inventory = load_inventory(*paths, vault=vault)
-    hostvars = {
-        host: {k: v for k, v in inventory.variables(host).items() if k not in _MAGIC}
-        for host in inventory.all_hosts
-    }
-    content = {**inventory.tree(), "_meta": {"hostvars": hostvars}}
-    # What JSON cannot hold is a value that only a vault's password opens.
-    plain: dict[str, Any] = json.loads(
-        json.dumps(_with_plain_names(content), default=inventory.opened)
-    )
-    return plain
+def plain_content(inventory: Inventory, *, sealed: bool = False) -> dict[str, Any]:
+    """What `listing` has of an inventory that is loaded; where it stays sealed, nothing is opened.
+
+    Raises:
+        InputError: Ansible cannot read its variables, no password opens one, or one holds what JSON
+            cannot: gates are given it as JSON.
+    """
+    opened = partial(inventory.opened, sealed=sealed)
+    hostvars: dict[str, dict[str, Any]] = {}
+    for host in inventory.all_hosts:
+        own = hostvars[host] = {}
+        for name, value in inventory.variables(host).items():
+            if name in _MAGIC:
+                continue
+            try:
+                text = json.dumps(_plain({name: value}), default=opened)
+            except (TypeError, ValueError) as error:
+                raise InputError(
+                    f"{inventory.path}: host {host}: variable {name}: {one_line(error)}",
+                    hint="Write it otherwise, there or in group_vars or host_vars.",
+                ) from error
+            own.update(json.loads(text))
+    return {**inventory.tree(), "_meta": {"hostvars": hostvars}}
 
 
-def _with_plain_names(value: Any) -> Any:  # noqa: ANN401 -- what YAML can hold
-    """The same with texts for names: YAML may have a date there, JSON may not."""
-    if isinstance(value, Mapping):
-        return {
-            name if isinstance(name, str | int | float | None) else str(name): _with_plain_names(
-                inner
-            )
-            for name, inner in value.items()
-        }
-    if isinstance(value, list | tuple):
-        return [_with_plain_names(inner) for inner in value]
-    return value
+def _plain(value: Any, depth: int = 0) -> Any:  # noqa: ANN401 -- what YAML can hold
+    """The same as JSON has it: dates as text, sets as sorted lists, texts for names."""
+    if depth > _DEEPEST:
+        raise ValueError(f"nested deeper than {_DEEPEST} levels, or in itself")
+    match value:
+        case Mapping():
+            return {
+                name if isinstance(name, str | int | float | None) else str(name): _plain(
+                    inner, depth + 1
+                )
+                for name, inner in value.items()
+            }
+        case list() | tuple():
+            return [_plain(inner, depth + 1) for inner in value]
+        case set():
+            return sorted((_plain(inner, depth + 1) for inner in value), key=str)
+        case date():
+            return value.isoformat()
+        case _:
+            return value
 
 
 def _files(path: Path) -> Iterator[Path]:

@@ -87,7 +87,7 @@ class Watch:
             case "runner_on_start":
                 self._last_seen[host] = self._tasks
             case "runner_item_on_failed":
-                self._item_said[host] = _message(data.get("res") or {}, "")
+                self._item_said[host] = _message(data.get("res"), "")
             case "runner_on_failed":
                 self._fail(data, host, str(event.get("stdout") or ""))
             case "runner_on_unreachable":
@@ -147,7 +147,7 @@ class Watch:
                 self._say(failure, rescued=False)
 
     def _fail(self, data: Event, host: str, stdout: str) -> None:
-        said = _message(data.get("res") or {}, self._item_said.get(host, "") or stdout)
+        said = _message(data.get("res"), self._item_said.get(host, "") or stdout)
         told = TaskFailed(
             component=self._component,
             host=host,
@@ -178,7 +178,7 @@ class Watch:
         )
 
     def _lose(self, data: Event, host: str, stdout: str) -> None:
-        said = self._redactor.message(_message(data.get("res") or {}, stdout))
+        said = self._redactor.message(_message(data.get("res"), stdout))
         self.unreachable.setdefault(host, explain(host, said))
         if is_dark(said):
             self.dark.add(host)
@@ -244,12 +244,17 @@ def _stats(data: Event) -> dict[str, HostStats]:
     }
 
 
-def _message(result: Mapping[str, Any], otherwise: str) -> str:
-    """What a failed result says for a person: its message, then what the command printed."""
+def _message(res: object, otherwise: str) -> str:
+    """What a failed result says for a person: its message, then what the command printed.
+
+    A module may return anything under any name.
+    """
+    result = res if isinstance(res, Mapping) else {}
+    results = result.get("results")
     parts = [_text(result.get("msg"))]
     parts += [
         f"item {_text(item.get('item'))}: {_message(item, '')}"
-        for item in result.get("results") or ()
+        for item in (results if isinstance(results, list) else ())
         if isinstance(item, Mapping) and (item.get("failed") or item.get("unreachable"))
     ]
     if "rc" in result:

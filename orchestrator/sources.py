@@ -26,6 +26,7 @@ def minimum_checks(gate: Path) -> int:
     try:
         with warnings.catch_warnings(action="ignore"):  # pytest shows them, with the gate's checks
             tree = ast.parse(decode_source(gate.read_bytes()), filename=str(gate))
+        _refuse_twice(gate, tree.body, {})
     except SyntaxError as error:
         raise InputError(
             f"{gate}:{error.lineno or 1}:{error.offset or 1}: not Python: {error.msg}",
@@ -34,7 +35,6 @@ def minimum_checks(gate: Path) -> int:
     except (OSError, ValueError, RecursionError, MemoryError) as error:
         words = getattr(error, "strerror", None) or error
         raise InputError(f"{gate}:1:1: cannot be read: {words}", hint="Correct it.") from None
-    _refuse_twice(gate, tree)
     found = [node for statement in tree.body if (node := _declared(statement)) is not None]
     where = f"{gate}:{found[-1].lineno}:{found[-1].col_offset + 1}" if found else f"{gate}:1:1"
     if len(found) != 1:
@@ -52,18 +52,42 @@ def minimum_checks(gate: Path) -> int:
     return value
 
 
-def _refuse_twice(gate: Path, tree: ast.Module) -> None:
-    """Of two checks of one name Python keeps the second, and the first is never run."""
-    lines: dict[str, int] = {}
-    for node in tree.body:
+def _refuse_twice(gate: Path, body: list[ast.stmt], lines: dict[str, int]) -> None:
+    """Of two checks of one name Python keeps the second, and the first is never run.
+
+    `lines` has the names of the scope so far, and gets those of `body`.
+    """
+    for node in body:
         if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef | ast.ClassDef):
-            first = lines.setdefault(node.name, node.lineno)
-            if first != node.lineno and node.name.startswith(("test", "Test")):
+            if node.name in lines and node.name.startswith(("test", "Test")):
                 raise InputError(
                     f"{gate}:{node.lineno}:{node.col_offset + 1}: "
-                    f"{node.name} is already on line {first}",
+                    f"{node.name} is already on line {lines[node.name]}",
                     hint="Give it a name of its own: the first one would never run.",
                 )
+            lines[node.name] = node.lineno
+        if isinstance(node, ast.ClassDef):
+            _refuse_twice(gate, node.body, {})
+        before = dict(lines)
+        for branch in _branches(node):
+            names = dict(before)  # what another branch has is no first one
+            _refuse_twice(gate, branch, names)
+            lines.update(names)
+        if isinstance(node, ast.Try | ast.TryStar):
+            _refuse_twice(gate, node.finalbody, lines)
+
+
+def _branches(node: ast.stmt) -> tuple[list[ast.stmt], ...]:
+    """The statements of which Python runs the one list or the other, in the scope of the node."""
+    match node:
+        case ast.If():
+            return node.body, node.orelse
+        case ast.With():
+            return (node.body,)
+        case ast.Try() | ast.TryStar():
+            return [*node.body, *node.orelse], *(handler.body for handler in node.handlers)
+        case _:
+            return ()
 
 
 def _declared(statement: ast.stmt) -> ast.expr | None:

@@ -18,7 +18,7 @@ from pathlib import Path
 
 from platformdirs import user_state_dir
 
-from orchestrator.errors import InputError, MachineError
+from orchestrator.errors import InputError, MachineError, one_line
 
 JOURNAL = "journal.db"
 VARIABLE = "DRCLI_STATE_DIR"
@@ -28,12 +28,18 @@ def state_directory(given: Path | None = None) -> Path:
     """The folder given, else DRCLI_STATE_DIR, else the user's own; it is not made yet.
 
     Raises:
-        InputError: it begins with `~NAME`, and there is no such user.
+        InputError: it begins with `~NAME`, and there is no such user; or it is not UTF-8.
     """
-    if given is not None:
-        return below_home(given).absolute()
-    named = os.environ.get(VARIABLE)
-    return below_home(Path(named)).absolute() if named else Path(user_state_dir("drcli"))
+    named = given or os.environ.get(VARIABLE)
+    folder = below_home(Path(named)).absolute() if named else Path(user_state_dir("drcli"))
+    try:
+        str(folder).encode()
+    except UnicodeEncodeError:  # the journal keeps paths below it, as text
+        raise InputError(
+            f"the state directory {one_line(folder)}: its path is not UTF-8",
+            hint=f"Name another folder with --state-dir or {VARIABLE}.",
+        ) from None
+    return folder
 
 
 def below_home(path: Path) -> Path:

@@ -54,7 +54,7 @@ class AnsibleOptions:
     def secrets(self, variables: Mapping[str, object]) -> set[str]:
         """What redaction must know: passwords, and what vault and variables hold.
 
-        A short text under a name that is no secret's stays readable: `state=on`.
+        A short text or number under a name that is no secret's stays readable: `state=on`.
         """
         given = {**self.extra_vars, **variables}
         long = {text for text in _texts(given) if len(text) >= _SHORTEST}
@@ -81,6 +81,8 @@ def _texts(value: object) -> Iterator[str]:
     match value:
         case str():
             yield value
+        case int() | float() if not isinstance(value, bool):
+            yield str(value)
         case Mapping():
             for inner in value.values():
                 yield from _texts(inner)

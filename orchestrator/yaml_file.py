@@ -122,7 +122,7 @@ def read_document(path: Path) -> Document:
         InputError: it cannot be read, is not YAML at all or exceeds a bound.
     """
     document = Document(path=path)
-    text = _text(document)
+    text = _text(path)
     try:
         events = YAML(typ="safe", pure=True).parse(text)
         _Reading(document, events).whole()
@@ -144,8 +144,25 @@ def read_document(path: Path) -> Document:
     return document
 
 
-def _text(document: Document) -> str:
-    path = document.path
+def decoded(raw: bytes, path: Path) -> str:
+    """The text that a file's bytes are.
+
+    Raises:
+        InputError: they are not UTF-8; the message names the place of the first that is not.
+    """
+    try:
+        return raw.decode("utf-8-sig")
+    except UnicodeDecodeError as error:
+        fault = Fault(
+            location=(),
+            what=f"byte 0x{raw[error.start]:02x} is not UTF-8",
+            todo="save the file as UTF-8",
+            place=_end_of(raw[: error.start].decode("utf-8-sig", errors="replace")),
+        )
+        raise Document(path=path).error([fault]) from None
+
+
+def _text(path: Path) -> str:
     try:
         with path.open("rb") as file:
             raw = file.read(MAX_BYTES + 1)
@@ -157,16 +174,7 @@ def _text(document: Document) -> str:
         raise InputError(
             f"{path}: larger than {MAX_BYTES // 1024} KiB", hint="Such a file is written by hand."
         )
-    try:
-        return raw.decode("utf-8-sig")
-    except UnicodeDecodeError as error:
-        fault = Fault(
-            location=(),
-            what=f"byte 0x{raw[error.start]:02x} is not UTF-8",
-            todo="save the file as UTF-8",
-            place=_end_of(raw[: error.start].decode("utf-8-sig", errors="replace")),
-        )
-        raise document.error([fault]) from None
+    return decoded(raw, path)
 
 
 def _end_of(text: str) -> Place:

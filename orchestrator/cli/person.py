@@ -17,12 +17,11 @@ SECOND_CTRL_C = 1.0  # seconds a second signal spends on killing before it gives
 
 def person() -> str:
     """The person at the keyboard, as far as this machine tells: `sudo` keeps who called it."""
-    if sudo_user := os.environ.get("SUDO_USER"):
-        return sudo_user
     try:
-        return getpass.getuser()
+        name = os.environ.get("SUDO_USER") or getpass.getuser()
     except (KeyError, OSError):  # no entry for this uid: containers, or a directory that is down
-        return str(os.getuid())
+        name = str(os.getuid())
+    return name.encode(errors="replace").decode()  # the journal keeps it: what is no text is `?`
 
 
 @contextmanager

@@ -11,6 +11,7 @@ from pathlib import Path
 from orchestrator.cli.person import person
 from orchestrator.errors import InputError, join_errors, noting
 from orchestrator.inventory import Inventory, Passwords, load_inventory
+from orchestrator.listing import plain_content
 from orchestrator.plan import DEFAULT_PARALLEL, Plan, make_plan
 from orchestrator.project import find_project, site_folder
 from orchestrator.run import RunOptions
@@ -88,6 +89,7 @@ def load(project: Path, name: str, *, vault: Passwords = ()) -> tuple[Site, Inve
         site = load_site(project, name)
     with noting(errors):
         inventory = load_inventory(folder / "hosts.yml", vault=vault)
+        plain_content(inventory, sealed=True)  # what no gate can be given is told before a run
     if errors:
         raise join_errors(errors)
     return site, inventory

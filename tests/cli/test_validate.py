@@ -41,6 +41,17 @@ def test_mistakes_of_all_sites_and_of_all_their_files_are_told_at_once(make_proj
     assert done.stderr.splitlines()[-1] == "hint: Correct each of these, then: drcli validate"
 
 
+@pytest.mark.parametrize("words", [["validate"], ["plan", "--site", "room-a"]])
+def test_a_variable_that_no_gate_can_be_given_is_told_before_a_run(make_project, drcli, words):
+    project = make_project()
+    variables = project / "inventories/room-a/group_vars/all.yml"
+    variables.parent.mkdir(exist_ok=True)
+    variables.write_text("loop: &x [*x]\nansible_host: *x\n")
+    done = drcli(*words, cwd=project)
+    assert done.returncode == 2
+    assert "variable loop: nested deeper than" in done.stderr
+
+
 def test_one_site_can_be_asked_for(make_project, drcli):
     project = make_project()
     shutil.copytree(project / "inventories/room-a", project / "inventories/room-b")

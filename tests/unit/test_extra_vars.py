@@ -63,3 +63,8 @@ def test_the_options_show_nothing_that_may_be_secret():
         *(f"canary-{number}" for number in range(1, 6)),
         "abc",
     }
+
+
+def test_a_number_that_is_long_enough_is_as_secret_as_a_text():
+    variables = {"code": 12345678, "more": [{"ratio": 0.1234567}], "short": 1234567, "on": True}
+    assert AnsibleOptions(extra_vars=variables).secrets({}) == {"12345678", "0.1234567"}

@@ -134,7 +134,7 @@ def test_variables_are_the_hosts_and_its_groups_untemplated(inventory):
         ("a:\n  hosts: {r1: }\n  hosts: {r2: }\n", ":3:3: YAML parsing failed: Found duplicate"),
         ("a: {hosts: {r1: {x: 1}, r1: }}\n", ":1:25: YAML parsing failed: Found duplicate"),
         ("all: \x00", "control characters"),
-        (b"all: \xff", "hosts.yml"),
+        (b"all:\n  \xff", "hosts.yml:2:3: byte 0xff is not UTF-8; save the file as UTF-8"),
         ('all: {"hosts": {"a": {}}, "children": {"x\\e[31m": [1]}}', "hosts.yml"),
         ('all: {"hosts": {"a\\e[31m[": {}}}', "hosts.yml"),
         ("[" * 20_000, "YAML parsing failed"),
@@ -165,6 +165,23 @@ def test_a_missing_file_and_a_folder_are_refused(tmp_path):
 def test_broken_group_variables_are_told_with_their_own_file_and_line(inventory):
     with pytest.raises(InputError, match=r"group_vars/routers.yml:3:1: "):
         inventory(routers="a: 1\nb: [\n").variables("r1")
+
+
+@pytest.mark.parametrize("folder", ["group_vars/all.yml", "host_vars/r1/a.yml"])
+def test_variables_that_are_not_utf_8_are_told_with_their_own_file_and_line(
+    inventory, tmp_path, folder
+):
+    path = tmp_path / folder
+    path.parent.mkdir(parents=True)
+    path.write_bytes("a: é\n# d".encode() + b"\xe9j\xe0\n")
+    with pytest.raises(InputError) as caught:
+        inventory().variables("r1")
+    assert caught.value.message == f"{path}:2:4: byte 0xe9 is not UTF-8; save the file as UTF-8"
+
+
+def test_a_value_that_yaml_cannot_hold_is_told_with_its_own_file(inventory):
+    with pytest.raises(InputError, match=r"group_vars/routers.yml: .*month must be in"):
+        inventory(routers="a: 2026-13-01\n").variables("r1")
 
 
 def test_a_variable_written_twice_is_refused_with_its_own_file_and_line(inventory):

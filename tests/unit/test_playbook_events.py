@@ -186,3 +186,23 @@ def test_unknown_and_odd_events_do_no_harm(attempt):
     for event in ({}, {"event": None}, {"event": "new_kind", "event_data": None}, {"event": "EOF"}):
         attempt.watch.take(event)
     assert attempt.told == []
+
+
+@pytest.mark.parametrize("kind", ["runner_item_on_failed", "runner_on_failed"])
+@pytest.mark.parametrize(
+    "res", [{"msg": "no", "results": 3}, {"msg": "no", "results": {"a": 1}}, "no", ["no"], 3]
+)
+def test_a_result_that_is_shaped_as_no_module_does_is_a_failure_all_the_same(attempt, kind, res):
+    attempt.task("One", "h1")
+    attempt.take(kind, "no", host="h1", task="One", res=res)
+    attempt.fail("h1", res={"msg": "One or more items failed"})
+    attempt.stats(failures={"h1": 2})
+    assert "h1: task 'One' failed" in shortcomings(attempt.watch, ("h1",), 2)[0]
+    assert attempt.told[1].message in {"no", ""}
+
+
+def test_a_host_is_lost_whatever_the_shape_of_its_result(attempt):
+    attempt.task("One", "h1")
+    attempt.take("runner_on_unreachable", "no route", host="h1", task="One", res="gone")
+    attempt.stats(dark={"h1": 1})
+    assert "no route" in shortcomings(attempt.watch, ("h1",), 4)[0]

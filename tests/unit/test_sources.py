@@ -39,6 +39,37 @@ def test_the_gate_is_never_run(gate, tmp_path):
 
 
 @pytest.mark.parametrize(
+    "branch",
+    [
+        "if x:\n{}",
+        "if x: 0\nelse:\n{}",
+        "with x:\n{}",
+        "try:\n{}\nfinally: 0",
+        "try: 0\nexcept OSError:\n{}",
+        "try: 0\nfinally:\n{}",
+        "if x:\n with x:\n {}",
+    ],
+)
+def test_a_check_of_a_branch_has_a_name_of_its_own(gate, branch):
+    text = branch.format(" def test_a(host): 0")
+    with pytest.raises(InputError, match="test_a is already on line"):
+        minimum_checks(gate(f"minimum_checks = 1\n{text}\ndef test_a(host): 1\n"))
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "class TestA:\n def test_a(self): 0\nclass TestB:\n def test_a(self): 0\ndef test_a(h): 0",
+        "if x:\n def test_a(host): 0\nelse:\n def test_a(host): 1",
+        "try:\n def test_a(host): 0\nexcept OSError:\n def test_a(host): 1",
+        "def helper(): 0\ndef helper(): 1",
+    ],
+)
+def test_a_name_may_stand_in_two_scopes_and_in_either_branch(gate, text):
+    assert minimum_checks(gate(f"minimum_checks = 1\n{text}\n")) == 1
+
+
+@pytest.mark.parametrize(
     ("text", "told"),
     [
         ("", ":1:1: minimum_checks is not declared"),
@@ -59,6 +90,14 @@ def test_the_gate_is_never_run(gate, tmp_path):
         (
             "minimum_checks = 1\nclass TestA: 0\nclass TestA: 1\n",
             ":3:1: TestA is already on line 2",
+        ),
+        (
+            "minimum_checks = 1\nclass TestA:\n def test_a(self): 0\n def test_a(self): 1\n",
+            ":4:2: test_a is already on line 3",
+        ),
+        (
+            "try:\n def test_a(host): 0\nfinally:\n def test_a(host): 1\nminimum_checks = 1\n",
+            ":4:2: test_a is already on line 2",
         ),
         ("a = 1\ndef f(:\n", ":2:7: not Python: "),
         ("a = '\\d'\nminimum_checks = 0\n", ":2:18: minimum_checks must be"),

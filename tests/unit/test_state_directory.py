@@ -111,3 +111,22 @@ def test_a_link_in_the_place_of_a_file_is_not_followed(tmp_path):
 def test_the_log_of_a_bug_is_private(tmp_path):
     path = write_bug_log(ValueError("x"), tmp_path / "state")
     assert (mode(path), mode(path.parent)) == (0o600, 0o700)
+
+
+@pytest.mark.parametrize("how", ["given", "by variable", "by home"])
+def test_a_path_that_is_not_utf_8_is_refused_for_the_journal_could_not_hold_it(how, monkeypatch):
+    monkeypatch.delenv("DRCLI_STATE_DIR", raising=False)
+    monkeypatch.setenv("XDG_STATE_HOME", "/tmp/\udcff" if how == "by home" else "/tmp")
+    if how == "by variable":
+        monkeypatch.setenv("DRCLI_STATE_DIR", "/tmp/\udcff")
+    with pytest.raises(InputError, match="UTF-8") as caught:
+        state_directory.state_directory(Path("/tmp/\udcff") if how == "given" else None)
+    assert caught.value.message.isprintable()
+
+
+def test_a_path_below_a_working_directory_that_is_not_utf_8_is_refused(tmp_path, monkeypatch):
+    folder = tmp_path / "\udcff"
+    folder.mkdir()
+    monkeypatch.chdir(folder)
+    with pytest.raises(InputError, match="UTF-8"):
+        state_directory.state_directory(Path("state"))

@@ -9,7 +9,8 @@ from types import ModuleType, SimpleNamespace
 import pytest
 from engine import FakeGates
 
-from orchestrator.cli.wiring import wire
+from orchestrator.cli.person import person
+from orchestrator.cli.wiring import load, wire
 from orchestrator.command import next_command
 from orchestrator.events import RunStarted
 from orchestrator.recovery import verify
@@ -91,3 +92,20 @@ def test_a_run_is_told_what_was_asked_for_and_has_an_id_of_its_own(make_project,
     assert (one.layers, one.selected, one.max_parallel) == (("network",), (), 2)
     assert [component.name for component in plan.components] == ["routing"]
     assert one.run != other.run
+
+
+def test_what_no_password_at_hand_opens_stays_sealed_until_a_run(make_project):
+    project = make_project(LAYERS, hosts=OWN)
+    variables = project / "inventories/room-a/group_vars/all.yml"
+    variables.parent.mkdir(exist_ok=True)
+    variables.write_text("a: !vault |\n  $ANSIBLE_VAULT;1.1;AES256\n  6136\n")
+    _, inventory = load(project, "room-a", vault=(("of another vault", "canary"),))
+    assert inventory.all_hosts == ("r1", "r2")
+
+
+def test_a_person_whose_name_is_not_utf_8_can_stand_in_the_journal(monkeypatch):
+    monkeypatch.setenv("SUDO_USER", "m\udcffx")
+    assert person() == "m?x"
+    monkeypatch.delenv("SUDO_USER")
+    monkeypatch.setenv("LOGNAME", "m\udcffx")
+    assert person() == "m?x"
