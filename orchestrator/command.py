@@ -7,7 +7,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 
 from orchestrator.events import RunOutcome
-from orchestrator.state import ComponentState, RunState
+from orchestrator.state import UP, ComponentProgress, ComponentState, RunState
 
 _OF_THE_JOURNAL = {"recover", "status", "runs", "show"}  # these have --state-dir
 
@@ -53,7 +53,7 @@ def next_command(
     """What to type next. `shown`: the person is looking at this run's details already.
 
     It means no more than what the run was narrowed to, and after a dry run that did not end well
-    a dry run.
+    a dry run. What a person approved stays so until it is up, but not from a dry run to a real one.
     """
     return command(*_next_words(state, alive=alive, shown=shown), place=place)
 
@@ -75,12 +75,19 @@ def _next_words(  # noqa: PLR0911 -- one return for each kind
         case RunOutcome.NOT_RECOVERED | RunOutcome.DRY_RUN_FAILED if failed and not shown:
             return ["show", state.run]
         case RunOutcome.NOT_RECOVERED if held:
-            released = (word for c in held for word in ("--approve", c.name))
-            return ["recover", *_part(state, start=True), *released]
+            return ["recover", *_part(state, start=True), *_approvals(state, held)]
+        case RunOutcome.DRY_RUN_ENDED_WELL:
+            return ["recover", *_part(state, start=True)]
         case _:
-            again = state.dry_run and state.outcome is not RunOutcome.DRY_RUN_ENDED_WELL
-            dry = ["--check"] if again else []
-            return ["recover", *_part(state, start=True), *dry]
+            dry = ["--check"] if state.dry_run else []
+            return ["recover", *_part(state, start=True), *_approvals(state), *dry]
+
+
+def _approvals(state: RunState, held: Iterable[ComponentProgress] = ()) -> list[str]:
+    """The options that approve what was approved already and is not up yet, and what is held."""
+    names = {*(state.started.approved if state.started else ()), *(c.name for c in held)}
+    wanted = (c for c in state.components.values() if c.name in names and c.state not in UP)
+    return [word for c in wanted for word in ("--approve", c.name)]
 
 
 def _part(state: RunState, *, start: bool = False) -> list[str]:

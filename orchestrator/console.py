@@ -17,6 +17,7 @@ import sys
 import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
+from io import TextIOWrapper
 from typing import IO, Self, cast
 
 from rich.console import Console as Terminal
@@ -138,8 +139,7 @@ class Console:
         """Say the state and the next command: the last line of every run and view of one."""
         self._end_live()
         said = f"{state_line(state, alive=alive)}."
-        told = next_command(state, alive=alive, shown=shown, place=self._place)
-        command = f"Next: {told}"
+        command = f"Next: {next_command(state, alive=alive, shown=shown, place=self._place)}"
         target = self._err if self._json else self._out
         # What is to be typed is not broken where there is room for it on a line of its own.
         between = " " if len(f"{said} {command}") <= target.width else "\n"
@@ -174,8 +174,7 @@ class Console:
     def status(self, state: RunState, *, alive: bool) -> None:
         """Where each component of a run stands."""
         with _until_gone(self._out):
-            width = self._out.width
-            self._out.print(_components(state, state.elapsed, alive=alive, width=width))
+            self._out.print(_components(state, state.elapsed, alive=alive, width=self._out.width))
         self.finish(state, alive=alive)
 
     def details(self, state: RunState, *, alive: bool) -> None:
@@ -234,6 +233,8 @@ def _drain_at_last(screen: Screen) -> None:
 
 
 def _terminal(file: IO[str]) -> Terminal:
+    if isinstance(file, TextIOWrapper):
+        file.reconfigure(errors="replace")  # not every locale has what is shown
     width = None if file.isatty() else _PLAIN_WIDTH
     return _Terminal(file=file, width=width, highlight=False, markup=False, emoji=False)
 
@@ -379,8 +380,7 @@ def _step(  # noqa: PLR0911 -- one return for each kind
             return ""  # what it means for the component is said at once
         case GateFinished(purpose=GatePurpose.RECHECK, attempt=1, reasons=reasons):
             # Ended together with the run, or not begun, it has seen nothing.
-            seen = STOPPED.isdisjoint(reasons)
-            return "was up and is red now: looks once more" if seen else ""
+            return "was up and is red now: looks once more" if STOPPED.isdisjoint(reasons) else ""
         case GateFinished(purpose=GatePurpose.OBSERVE | GatePurpose.VERIFY, attempt=1) as gate:
             bad = f": {check_title(component.failing[0])}" if component.failing else ""
             took = duration(gate.seconds)

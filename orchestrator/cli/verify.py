@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
-from contextlib import closing
+import os
+from contextlib import closing, suppress
 from pathlib import Path
+from tempfile import TemporaryFile
 from typing import Any
 
 import click
@@ -22,11 +24,31 @@ from orchestrator.report import exit_code
 from orchestrator.state import RunState, advance
 
 
+def _writable(_: click.Context, __: click.Parameter, value: Path | None) -> Path | None:
+    """Refuse a file that cannot be written before the gates run, which may take minutes."""
+    if value is None:
+        return None
+    if value.exists() and not value.is_file():
+        raise click.BadParameter(f"{value} is not a regular file")
+    try:
+        with TemporaryFile(dir=value.parent):
+            pass
+    except OSError as error:
+        why = error.strerror or error
+        raise click.BadParameter(f"cannot write to {value.parent}: {why}") from error
+    return value
+
+
 @click.command()
 @selection_options
 @access_options
 @lab_option
-@click.option("--junit", type=click.Path(path_type=Path, dir_okay=False), help="Write JUnit XML.")
+@click.option(
+    "--junit",
+    type=click.Path(path_type=Path, dir_okay=False, resolve_path=True),
+    callback=_writable,
+    help="Write JUnit XML.",
+)
 @json_option
 def verify(  # noqa: PLR0913 -- one for each option
     *,
@@ -58,10 +80,20 @@ def verify(  # noqa: PLR0913 -- one for each option
                 seen.append(record)
                 state = advance(state, record)
                 console.show(record, state)
-        if junit:
-            try:
-                junit.write_text(junit_xml(seen), encoding="utf-8")
-            except OSError as error:
-                raise MachineError(f"cannot write {junit}: {error.strerror or error}") from error
         console.finish(state)
+    if junit:
+        _write(junit, junit_xml(seen))
     return exit_code(state)
+
+
+def _write(path: Path, text: str) -> None:
+    """Write a file whole or not at all."""
+    fresh = path.with_name(f".{path.name}.{os.getpid()}")
+    try:
+        with fresh.open("x", encoding="utf-8") as file:
+            file.write(text)
+        fresh.replace(path)
+    except OSError as error:
+        with suppress(OSError):
+            fresh.unlink()
+        raise MachineError(f"cannot write {path}: {error.strerror or error}") from error

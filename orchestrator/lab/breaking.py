@@ -76,6 +76,8 @@ class Breaker:
     def take_back(self, fault: LabFault) -> tuple[str, ...]:
         """Undo a fault; return a line on what was done to each host.
 
+        Its undo finds nothing to mend on a host where the fault was to come at the next boot only.
+
         Raises:
             InputError: the fault says no way back: a recovery repairs it.
         """
@@ -97,14 +99,14 @@ class Breaker:
         elif fault.host_key:
             for host in hosts:
                 unpack(self._container(host), archive(host_keys(self.instance, host)))
-            done = self._run(hosts, f"undo-{fault.name}", END_SSH)
+            done = self._run(hosts, fault.name, END_SSH)
         elif fault.boot_delay:
-            done = self._run(hosts, f"undo-{fault.name}", SSH_NOW)
+            done = self._run(hosts, fault.name, SSH_NOW)
         elif fault.disk and fault.disk.do == "detach":
             disk = fault.disk.name
             done = self._while_off(hosts, lambda host: self._put_back(host, disk))
         if fault.undo is not None:
-            done += self._run(hosts, f"undo-{fault.name}", fault.undo)
+            done += self._run(hosts, fault.name, fault.undo)
         return done
 
     def _hosts(self, names: Sequence[str]) -> tuple[LabHost, ...]:
@@ -114,7 +116,11 @@ class Breaker:
         return self.instance.container(host.name)
 
     def _run(self, hosts: Sequence[LabHost], name: str, script: str) -> tuple[str, ...]:
-        """Run a script on each host now, or lay it down for the next boot of one that is off."""
+        """Run a script on each host now, or lay it down for the next boot of one that is off.
+
+        There it takes the place of what was laid under that name before: a fault and its undo have
+        one name, and whichever was asked for last is the one that runs.
+        """
         on = running(self.definition, self.instance)
         whole = f"{self.prelude}\n{script}"
         done = []

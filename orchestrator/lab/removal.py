@@ -12,6 +12,8 @@ import json
 import re
 import shutil
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 from orchestrator.errors import RecoveryError
@@ -47,25 +49,36 @@ def purge(*, tell: Tell) -> list[str]:
     """Remove all that any lab of this machine left, with or without a folder; nobody else's.
 
     Raises:
-        RecoveryError: something would not go; all else is gone.
+        RecoveryError: something would not go, each told on a line; all else is gone.
     """
     removed: list[str] = []
     kept: list[RecoveryError] = []
     for instance in all_instances():
-        try:
+        with _noting(kept):
             removed += take_down(instance.name, tell=tell)
-        except RecoveryError as error:
-            kept.append(error)
-    if kept:
-        raise kept[0]
-    with lab_lock("_machine"):
-        for prefix in sorted(_prefixes()):
-            removed += _remove_prefix(prefix, tell=tell)
-        for folder in sorted(LABS.iterdir()):
+    with _noting(kept), lab_lock("_machine"):
+        there = all_instances()  # these would not go, or another command is at them
+        for prefix in sorted(_prefixes() - {instance.prefix for instance in there}):
+            with _noting(kept):
+                removed += _remove_prefix(prefix, tell=tell)
+        for folder in sorted(set(LABS.iterdir()) - {instance.folder for instance in there}):
             if folder.is_dir():
-                removed += _remove_folder(folder)
+                with _noting(kept):
+                    removed += _remove_folder(folder)
     _remove_if_empty(LABS)
+    if kept:
+        hints = dict.fromkeys(error.hint for error in kept if error.hint)
+        raise RecoveryError("\n".join(error.message for error in kept), hint="\n".join(hints))
     return removed
+
+
+@contextmanager
+def _noting(kept: list[RecoveryError]) -> Iterator[None]:
+    """Put what would not go into `kept` and go on."""
+    try:
+        yield
+    except RecoveryError as error:
+        kept.append(error)
 
 
 def remove_hosts(instance: Instance) -> int:

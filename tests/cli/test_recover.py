@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import shlex
 from xml.etree import ElementTree as ET
 
@@ -173,6 +174,42 @@ def test_verify_runs_the_gates_alone_and_writes_junit(make_project, drcli, tmp_p
     root = ET.parse(report).getroot()
     assert (root.attrib["tests"], root.attrib["failures"]) == ("2", "1")
     assert "No run" in drcli("runs", cwd=project).stdout
+
+
+@pytest.mark.parametrize("report", ["", "no-folder/gates.xml", "/proc/gates.xml", "pipe"])
+def test_a_report_that_cannot_be_written_is_refused_before_a_gate_runs(make_project, drcli, report):
+    project = make_project(ONE)
+    os.mkfifo(project / "pipe")
+    done = drcli("verify", "--site", "room-a", "--junit", report, cwd=project)
+    assert done.returncode == 2
+    assert "--junit" in done.stderr
+    assert "gates only" not in done.stderr
+
+
+def test_what_became_of_the_gates_is_told_when_their_report_could_not_be_written(
+    make_project, drcli, tmp_path
+):
+    project = make_project(ONE)
+    reports = tmp_path / "reports"
+    reports.mkdir()
+    gate = project / "playbooks/network/test_routing.py"
+    gate.write_text(f"import os\n\nos.rmdir({str(reports)!r})\n{gate.read_text()}")
+    done = drcli("verify", "--site", "room-a", "--junit", reports / "gates.xml", cwd=project)
+    assert done.returncode == 2
+    assert "NOT verified: red: routing. Next: drcli recover --site room-a" in done.stdout
+    assert f"cannot write {reports / 'gates.xml'}: No such file or directory" in done.stderr
+
+
+def test_a_report_takes_the_place_of_the_one_before_it_whole(make_project, drcli, tmp_path):
+    project = make_project(ONE)
+    (tmp_path / "reports").mkdir()
+    report, link = tmp_path / "reports/gates.xml", tmp_path / "latest.xml"
+    report.write_text("the one before it, " * 1000)
+    link.symlink_to(report)
+    drcli("verify", "--site", "room-a", "--junit", link, cwd=project)
+    assert ET.parse(report).getroot().attrib["tests"] == "1"
+    assert link.is_symlink()
+    assert list(report.parent.iterdir()) == [report]
 
 
 def test_verify_of_a_site_that_is_up_is_exit_code_0(make_project, drcli):

@@ -286,6 +286,16 @@ def test_markup_of_our_own_printer_in_a_host_name_is_shown_as_it_is():
     assert "[bold red]not bold[/] [link=http://x]here[/link]" in err
 
 
+def test_a_locale_that_lacks_a_character_shows_another_in_its_place():
+    state = fold(hostile("Größe … 5"))
+    out, err = (io.TextIOWrapper(io.BytesIO(), "latin-1") for _ in "oe")
+    console = Console(out=out, err=err)
+    console.note("half … done")
+    console.details(state, alive=False)
+    assert err.buffer.getvalue().decode("latin-1") == "half ? done\n"
+    assert "Größe ? 5" in out.buffer.getvalue().decode("latin-1")
+
+
 def test_an_endless_line_is_cut_and_says_so():
     _, err = play(hostile("x" * 1_000_000))
     assert len(err) < 20_000

@@ -221,6 +221,30 @@ def test_after_a_dry_run_that_did_not_end_well_comes_a_dry_run(events):
     assert next_command(state, shown=True) == "drcli recover --site lab-a --check"
 
 
+BOTH = ("database", "dns")
+
+
+@pytest.mark.parametrize(
+    ("events", "given", "words"),
+    [
+        ((PLAYBOOK,), {}, "--approve dns --approve database"),
+        ((*PROVEN, ended(RunOutcome.INTERRUPTED)), {}, "--approve database"),
+        ((FAILED, NOT_RECOVERED), {}, "--approve dns --approve database"),
+        ((FAILED, HELD, NOT_RECOVERED), {"approved": ("dns",)}, "--approve dns --approve database"),
+        ((PLAYBOOK,), {"dry_run": True}, "--approve dns --approve database --check"),
+    ],
+    ids=["killed", "interrupted", "failed", "another is held", "dry run killed"],
+)
+def test_what_was_approved_and_is_not_up_yet_stays_approved(events, given, words):
+    state = after(*events, **{"approved": BOTH, **given})
+    assert next_command(state, shown=True) == f"drcli recover --site lab-a {words}"
+
+
+def test_what_was_approved_for_a_dry_run_is_asked_again_before_something_changes():
+    state = after(ended(RunOutcome.DRY_RUN_ENDED_WELL), dry_run=True, approved=BOTH)
+    assert next_command(state) == "drcli recover --site lab-a"
+
+
 @pytest.mark.parametrize(
     ("outcome", "given", "line"),
     [
