@@ -23,6 +23,7 @@ from orchestrator.lab.podman import execute, unpack
 from orchestrator.lab.progress import Tell
 
 SCRIPT_TIMEOUT = 120.0  # seconds
+UNDO = ".undo"  # of a fault's name
 NEW_HOST_KEY = """\
 rm -f /etc/ssh/ssh_host_ed25519_key /etc/ssh/ssh_host_ed25519_key.pub
 ssh-keygen -q -t ed25519 -N '' -f /etc/ssh/ssh_host_ed25519_key
@@ -76,8 +77,6 @@ class Breaker:
     def take_back(self, fault: LabFault) -> tuple[str, ...]:
         """Undo a fault; return a line on what was done to each host.
 
-        Its undo finds nothing to mend on a host where the fault was to come at the next boot only.
-
         Raises:
             InputError: the fault says no way back: a recovery repairs it.
         """
@@ -106,7 +105,7 @@ class Breaker:
             disk = fault.disk.name
             done = self._while_off(hosts, lambda host: self._put_back(host, disk))
         if fault.undo is not None:
-            done += self._run(hosts, fault.name, fault.undo)
+            done += self._run(hosts, fault.name + UNDO, fault.undo)
         return done
 
     def _hosts(self, names: Sequence[str]) -> tuple[LabHost, ...]:
@@ -118,8 +117,8 @@ class Breaker:
     def _run(self, hosts: Sequence[LabHost], name: str, script: str) -> tuple[str, ...]:
         """Run a script on each host now, or lay it down for the next boot of one that is off.
 
-        There it takes the place of what was laid under that name before: a fault and its undo have
-        one name, and whichever was asked for last is the one that runs.
+        There it takes the place of what was laid under that name before, and what runs at a boot
+        runs by name: a fault, then the undo that was asked for after it.
         """
         on = running(self.definition, self.instance)
         whole = f"{self.prelude}\n{script}"
@@ -130,6 +129,8 @@ class Breaker:
                 done.append(f"{host}: done")
             else:
                 later = {f"{power.POWER_EVENT}/{name}": (whole.encode(), 0o600)}
+                if not name.endswith(UNDO):  # an undo that was asked for before it is none of it
+                    later[f"{power.POWER_EVENT}/{name}{UNDO}"] = (b":", 0o600)
                 unpack(self._container(host), archive(later))
                 done.append(f"{host}: at its next boot, before SSH answers")
         return tuple(done)
