@@ -421,7 +421,10 @@ def run_and_close_after(number, playbooks):
     return records
 
 
-def test_at_whichever_record_it_is_closed_no_playbook_started_unrecorded_and_none_is_left():
+def test_at_whichever_record_it_is_closed_no_playbook_started_unrecorded_and_none_is_left(
+    monkeypatch,
+):
+    monkeypatch.setattr("orchestrator.script.FIRST_PAUSE", 0.001)
     whole = len(run_and_close_after(None, FakePlaybooks()))
     assert whole > 40
     for number in range(1, whole + 1):
