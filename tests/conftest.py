@@ -150,6 +150,7 @@ def drcli(tmp_path: Path) -> Callable[..., subprocess.CompletedProcess[str]]:
             text=True,
             timeout=timeout,
             check=False,
+            start_new_session=True,  # or it would ask whoever runs the tests
         )
 
     return run

@@ -161,15 +161,15 @@ def test_extra_variables_reach_playbook_and_gate(make_project, drcli, tmp_path, 
     recover(drcli, project, "-e", "pin=overridden", "-e", given)
 
 
-def at_terminal(project, state, *words, answer):
+def at_terminal(folder, state, *words, answer, command="drcli"):
     """What a person sees at a terminal who answers the first question."""
     pid, terminal = pty.fork()
     if not pid:
-        os.chdir(project)
+        os.chdir(folder)
         os.environ.clear()
         os.environ.update(clean_environment() | {"DRCLI_STATE_DIR": str(state)})
-        drcli = str(Path(sys.executable).with_name("drcli"))
-        os.execv(drcli, [drcli, *words])
+        path = str(Path(sys.executable).with_name(command))
+        os.execv(path, [path, *words])
     seen = b""
     try:
         while True:
@@ -200,3 +200,11 @@ def test_the_become_password_is_asked_for_without_echo(make_project, tmp_path):
     assert code == 0, seen
     assert "BECOME password" in seen
     assert "canary" not in seen
+
+
+def test_who_runs_these_tests_at_a_terminal_is_asked_nothing(tmp_path):
+    case = f"{test_what_cannot_be_passed_through_is_refused_and_shows_no_value.__name__}[words4-"
+    words = ["-q", "-p", "no:cacheprovider", f"{__file__}::{case}no terminal to ask at]"]
+    code, seen = at_terminal(Path.cwd(), tmp_path, *words, answer="asked", command="pytest")
+    assert code == 0, seen
+    assert "1 passed" in seen
