@@ -9,6 +9,7 @@ import json
 from collections.abc import Iterator, Mapping
 from datetime import date
 from functools import partial
+from itertools import count
 from pathlib import Path
 from threading import Lock
 from typing import Any
@@ -25,6 +26,7 @@ _MAGIC = {
 }  # fmt: skip
 
 _DEEPEST = 100  # levels of one variable: an alias may lead into itself
+_MOST = 100_000  # values of one variable, aliases expanded: they may multiply
 
 _lock = Lock()
 _loaded: dict[object, tuple[object, dict[str, Any]]] = {}
@@ -67,7 +69,7 @@ def plain_content(inventory: Inventory, *, sealed: bool = False) -> dict[str, An
             if name in _MAGIC:
                 continue
             try:
-                text = json.dumps(_plain({name: value}), default=opened)
+                text = json.dumps(_plain({name: value}, count()), default=opened)
             except (TypeError, ValueError) as error:
                 raise InputError(
                     f"{inventory.path}: host {host}: variable {name}: {one_line(error)}",
@@ -77,22 +79,27 @@ def plain_content(inventory: Inventory, *, sealed: bool = False) -> dict[str, An
     return {**inventory.tree(), "_meta": {"hostvars": hostvars}}
 
 
-def _plain(value: Any, depth: int = 0) -> Any:  # noqa: ANN401 -- what YAML can hold
-    """The same as JSON has it: dates as text, sets as sorted lists, texts for names."""
+def _plain(value: Any, number: Iterator[int], depth: int = 0) -> Any:  # noqa: ANN401 -- what YAML can hold
+    """The same as JSON has it: dates as text, sets as sorted lists, texts for names.
+
+    `number` counts the values, of which there may be only so many.
+    """
     if depth > _DEEPEST:
         raise ValueError(f"nested deeper than {_DEEPEST} levels, or in itself")
+    if next(number) > _MOST:
+        raise ValueError(f"more than {_MOST:,} values once aliases are expanded")
     match value:
         case Mapping():
             return {
                 name if isinstance(name, str | int | float | None) else str(name): _plain(
-                    inner, depth + 1
+                    inner, number, depth + 1
                 )
                 for name, inner in value.items()
             }
         case list() | tuple():
-            return [_plain(inner, depth + 1) for inner in value]
+            return [_plain(inner, number, depth + 1) for inner in value]
         case set():
-            return sorted((_plain(inner, depth + 1) for inner in value), key=str)
+            return sorted((_plain(inner, number, depth + 1) for inner in value), key=str)
         case date():
             return value.isoformat()
         case _:

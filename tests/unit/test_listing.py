@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from itertools import pairwise
+
 import pytest
 
 from orchestrator.errors import InputError
@@ -49,6 +51,18 @@ def test_what_yaml_has_and_json_has_not_is_the_same_with_a_vault_and_without(
 ):
     (tmp_path / "hosts.yml").write_text(f"all: {{hosts: {{r1: {{a: {written}}}}}}}")
     assert of_host(vault=vault) == read
+
+
+def test_aliases_that_multiply_are_refused_before_they_unfold(of_host, tmp_path):
+    names = "abcdefghij"
+    lines = [f"{n}: &{n} [{', '.join([f'*{b}'] * 9)}]" for b, n in pairwise(names)]
+    (tmp_path / "group_vars").mkdir()
+    path = tmp_path / "group_vars" / "all.yml"
+    path.write_text("\n".join(["a: &a [x, x, x, x, x, x, x, x, x]", *lines[:3]]))
+    assert of_host() == ["x"] * 9
+    path.write_text("\n".join(["a: &a [x, x, x, x, x, x, x, x, x]", *lines]))
+    with pytest.raises(InputError, match=r"host r1: variable \w: more than 100,000 values"):
+        of_host()
 
 
 def test_what_no_password_was_given_for_is_nothing(of_host, tmp_path):
