@@ -51,7 +51,7 @@ def model(graph, luck):
     return expected, blame
 
 
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=150, deadline=None)
 @given(graph=graphs(), data=st.data(), max_parallel=st.integers(1, 4))
 def test_verdicts_order_and_blame_are_those_of_the_model(graph, data, max_parallel):
     luck = {name: data.draw(st.sampled_from(list(VERDICT)), label=name) for name in graph}
@@ -78,7 +78,7 @@ def test_verdicts_order_and_blame_are_those_of_the_model(graph, data, max_parall
     assert len(playbooks.started) == len(set(playbooks.started))
 
 
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=150, deadline=None)
 @given(graph=graphs(), data=st.data(), max_parallel=st.integers(1, 4))
 def test_what_is_red_only_because_of_what_it_stands_on_is_left_alone_in_its_turn(
     graph, data, max_parallel

@@ -151,17 +151,12 @@ def test_a_file_that_is_not_there_or_not_a_file_is_refused(tmp_path):
             read_yaml(path)
 
 
-PIECES = (
-    "[", "{", "- ", "? ", "a: ", '"', "'", "\n", "# x\n", "&a ", "*a ", "!a ", "|", "> ", "---\n",
-    "a,", "[],", "- a\n", "a: b\n", "\\", "\u2028", "\r", "\x85", "x: |\n", "é", '"a",', "%Y\n",
-)  # fmt: skip
-WITHIN_BRACES = ("[", "{", "? ", "a: ", '"', "\n", "# x\n", "&a ", "!a ", "a,", "[],", '"a",')
-
-
 @pytest.mark.parametrize(
-    ("start", "piece"),
-    [*(("", piece) for piece in PIECES), *(("{", piece) for piece in WITHIN_BRACES)],
-)
+    "piece",
+    ["[", "{", "- ", "? ", "a: ", '"', "'", "\n", "# x\n", "&a ", "*a ", "!a ", "|", "> ", "---\n",
+     "a,", "[],", "- a\n", "a: b\n", "\\", "\u2028", "\r", "\x85", "x: |\n", "é", '"a",', "%Y\n"],
+)  # fmt: skip
+@pytest.mark.parametrize("start", ["", "{"])
 def test_any_piece_repeated_to_the_largest_size_is_answered_in_a_moment(read, start, piece):
     content = (start + piece * (MAX_BYTES // len(piece.encode()))).encode()[:MAX_BYTES]
     with suppress(InputError):
